@@ -1,0 +1,140 @@
+"""Thresholds that a candidate must meet, and why it did not meet them. It computes no figure and promotes nothing."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from research.errors import GateRefused, InvalidInput
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One threshold on one figure.
+
+    Parameters
+    ----------
+    name : str
+        Of the check, distinct within a gate.
+    figure : str
+        Key of the figure.
+    op : str
+        ``>=``, ``>``, ``<=`` or ``<``: how the figure must stand to the threshold.
+    threshold : float
+        In the figure's unit; not NaN.
+    description : str
+        Why it is asked for.
+    """
+
+    name: str
+    figure: str
+    op: str
+    threshold: float
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.op not in OPERATORS:
+            raise InvalidInput(f"{self.name}.op", f"must be one of {', '.join(OPERATORS)}", self.op)
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, (int, float)):
+            raise InvalidInput(f"{self.name}.threshold", "must be a number", self.threshold)
+        if math.isnan(self.threshold):
+            raise InvalidInput(f"{self.name}.threshold", "must not be NaN", self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """Whether every check was met.
+
+    Parameters
+    ----------
+    passed : bool
+        True where all were.
+    table : DataFrame
+        One row per check: ``check``, ``figure``, ``value`` (null where missing), ``rule``, ``threshold``, ``passed``,
+        ``reason`` (empty where passed) and ``description``.
+    """
+
+    passed: bool
+    table: pl.DataFrame
+
+    def require(self, subject: str) -> None:
+        """Raise unless the gate passed.
+
+        Raises
+        ------
+        GateRefused
+            With the reason of every check that was not met.
+        """
+        if not self.passed:
+            reasons = self.table.filter(~pl.col("passed"))["reason"].to_list()
+            raise GateRefused(f"{subject} must pass the gate; {'; '.join(reasons)}")
+
+
+def evaluate_gate(figures: Mapping[str, float | None], checks: Sequence[Check]) -> GateVerdict:
+    """Hold figures against thresholds.
+
+    Parameters
+    ----------
+    figures : mapping of str to float
+        Out-of-sample figures. One that is missing, None, NaN or not a number is refused: not knowing is not passing.
+    checks : sequence of Check
+        At least one, with distinct names.
+
+    Raises
+    ------
+    InvalidInput
+        If there are no checks (an empty gate would pass everything) or two have one name.
+
+    Examples
+    --------
+    >>> verdict = evaluate_gate({"sharpe": 0.4}, [Check("sharpe", "sharpe", ">=", 1.0)])
+    >>> verdict.passed, verdict.table["reason"][0]
+    (False, 'sharpe must be >= 1; it is 0.4')
+    """
+    if not checks:
+        raise InvalidInput("checks", "must not be empty: a gate without checks passes everything")
+    names = [check.name for check in checks]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InvalidInput(f"checks.{repeated[0]}", "must be named once")
+    rows = [_row(check, figures.get(check.figure)) for check in checks]
+    schema = {
+        "check": pl.String, "figure": pl.String, "value": pl.Float64, "rule": pl.String, "threshold": pl.Float64,
+        "passed": pl.Boolean, "reason": pl.String, "description": pl.String,
+    }  # fmt: skip
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    return GateVerdict(passed=bool(table["passed"].all()), table=table)
+
+
+def _row(check: Check, received: object) -> tuple[str, str, float | None, str, float, bool, str, str]:
+    value = _number(received)
+    rule = f"{check.figure} must be {check.op} {check.threshold:g}"
+    if value is None:
+        reason = f"{rule}; it is missing" if received is None else f"{rule}; it is {received!r}, not a number"
+    elif math.isnan(value):
+        reason = f"{rule}; it is NaN, that is unknown"
+    elif OPERATORS[check.op](value, float(check.threshold)):
+        reason = ""
+    else:
+        reason = f"{rule}; it is {value:.6g}"
+    return (
+        check.name, check.figure, value, f"{check.op} {check.threshold:g}", float(check.threshold), not reason, reason,
+        check.description,
+    )  # fmt: skip
+
+
+def _number(received: object) -> float | None:
+    """Return a real number, Python's or NumPy's, as float; None for anything else, truth values included."""
+    if isinstance(received, bool) or not hasattr(received, "__float__"):
+        return None
+    if hasattr(received, "dtype") and (getattr(received, "ndim", 1) != 0 or received.dtype.kind not in "iuf"):
+        return None
+    return float(received)
