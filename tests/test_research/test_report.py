@@ -1,0 +1,298 @@
+"""Tear sheets are complete, offline, escaped and small; figures keep the extremes."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+import pytest
+from plotly.offline import get_plotlyjs
+
+from research.errors import InvalidInput, SchemaMismatch
+from research.market.bars import NS_PER_DAY, NS_PER_MINUTE, TS
+from research.report import figures, theme
+from research.report.series import daily, monthly, rolling_sharpe, thin
+from research.report.tear_sheet import TearSheet, tear_sheet
+from research.validation.gate import Check, GateVerdict, evaluate_gate
+
+START = 1_704_067_200_000_000_000  # 2024-01-01
+HOLDOUT, FOLDED, DEVELOPED = "Hold-out (out of sample)", "Walk-forward (out of sample)", "Development (in sample)"
+
+
+def equity(days: int, seed: int = 1, step_minutes: int = 1, drift: float = 2e-6) -> pl.DataFrame:
+    n = days * 1_440 // step_minutes
+    rng = np.random.default_rng(seed)
+    path = 10_000.0 * np.exp(np.cumsum(rng.normal(drift * step_minutes, 4e-4 * step_minutes**0.5, n)))
+    ts = START + np.arange(n) * step_minutes * NS_PER_MINUTE
+    paid = np.where(rng.random(n) < 0.01, 1.5, 0.0)
+    frame = {"ts": ts, "equity": path, "fee": paid, "slippage": 0.5 * paid, "funding": rng.normal(0, 0.01, n)}
+    return pl.DataFrame(frame).with_columns(pl.col("ts").cast(TS))
+
+
+def sheet(**changes) -> TearSheet:
+    rng = np.random.default_rng(3)
+    curve = equity(60)
+    close = 100.0 * np.exp(np.cumsum(rng.normal(0, 1e-3, 86_400)))
+    bars = pl.DataFrame({"ts": curve["ts"], "open": close, "high": close * 1.001, "low": close * 0.999, "close": close})
+    at = np.sort(rng.choice(86_400, 240, replace=False))
+    fills = pl.DataFrame({"ts": curve["ts"][at.tolist()], "price": close[at], "qty": np.where(at % 2, 1.0, -1.0)})
+    paths = np.cumprod(1 + rng.normal(1e-3, 0.02, (2_000, 60)), axis=1)
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    fan = pl.DataFrame({"day": np.arange(60)} | {f"p{100 * q:02.0f}": np.quantile(paths, q, axis=0) for q in levels})
+    parts = {
+        "title": "Trend and learned candidates on SOLUSDT", "subtitle": "Simulated market, 180 days of 1m bars",
+        "verdict": evaluate_gate(
+            {"backtest.sharpe": 1.9, "backtest.max_drawdown": -0.09, "monte_carlo.final_return_p05": float("nan")},
+            [
+                Check("holdout_sharpe", "backtest.sharpe", ">=", 1.5, "the hold-out must carry the claim on its own"),
+                Check("drawdown", "backtest.max_drawdown", ">=", -0.25, "the loss that stops the strategy"),
+                Check("luck", "monte_carlo.final_return_p05", ">", 0.0, "one resample in twenty may not lose"),
+            ],
+        ),
+        "trial_count": 95,
+        "metrics": {
+            HOLDOUT: {"total_return": 0.123, "sharpe": 1.9, "max_drawdown": -0.09, "profit_factor": float("inf"),
+                      "trades": 120.0, "win_rate": 0.46, "cost_share": float("nan"), "expectancy": 10.25, "days": 60.0},
+            FOLDED: {"total_return": 0.07, "sharpe": 1.2, "max_drawdown": -0.12, "trades": 180.0,
+                     "deflated_sharpe": 0.87},
+            DEVELOPED: {"total_return": 0.55, "sharpe": 3.4, "max_drawdown": -0.06, "trades": 390.0},
+        },
+        "equity": {HOLDOUT: curve, FOLDED: equity(90, 5), DEVELOPED: equity(120, 2, drift=5e-6)},
+        "folds": pl.DataFrame(
+            {"fold": [0, 1, 2, 3], "sharpe_out_of_sample": [1.2, -0.4, 2.0, 0.7],
+             "sharpe_in_sample": [3.0, 2.6, 3.3, 2.9]}
+        ),
+        "trades": pl.DataFrame({"side": rng.choice([-1, 1], 120), "pnl": rng.normal(5, 40, 120)}),
+        "trials": pl.DataFrame(
+            {"candidate": ["trend"] * 40 + ["learned"] * 40, "value": np.append(rng.normal(0.8, 0.7, 79), np.nan)}
+        ),
+        "importance": pl.DataFrame({"column": ["rsi", "zscore", "ret_3"], "gain_frac": [0.5, 0.3, 0.2]}),
+        "exposure": pl.DataFrame({"ts": curve["ts"], "exposure": np.sign(np.sin(np.arange(86_400) / 900.0)) * 0.6}),
+        "bars": bars, "fills": fills, "monte_carlo": fan,
+        "samples": {"total_return": paths[:, -1] - 1, "max_drawdown": -np.abs(rng.normal(0.1, 0.03, 2_000))},
+        "observed": {"total_return": 0.07, "max_drawdown": -0.09},
+        "lineage": {"data": {"venue": "simulated", "rows": 259_200}, "git_commit": "0123abc (clean)"},
+        "params": {"seed": 7, "costs": {"half_spread_bps": 0.5, "taker_fee_bps": None}},
+        "notes": ("The market is simulated with a known edge.",),
+    }  # fmt: skip
+    return TearSheet(**(parts | changes))
+
+
+class Links(HTMLParser):
+    """Collects what a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found, self.tags = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action", "poster")]
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return tear_sheet(sheet())
+
+
+def outside_plotly(page: str) -> str:
+    """Return the page without plotly.js, which may name addresses that it never asks for."""
+    return page.replace(get_plotlyjs(), "")
+
+
+def test_page_fetches_nothing(page):
+    links = Links()
+    links.feed(page)
+    assert links.found == []
+    assert "link" not in links.tags
+    assert "iframe" not in links.tags
+    rest = outside_plotly(page)
+    assert "http:" not in rest
+    assert "https:" not in rest
+    assert "url(" not in rest
+    assert "@import" not in rest
+
+
+def test_plotly_is_embedded_once_and_page_stays_small(page):
+    assert page.count(get_plotlyjs()[:2_000]) == 1
+    assert len(page.encode()) < 8_000_000
+
+
+def test_page_is_the_same_for_the_same_input(page):
+    assert tear_sheet(sheet()) == page
+
+
+def test_verdict_trials_and_reasons_are_shown(page):
+    assert "✗ Gate refused" in page
+    assert "2 of 3 checks met" in page
+    assert "95 trials made" in page
+    assert "monte_carlo.final_return_p05 must be &gt; 0; it is NaN, that is unknown" in page
+    with pytest.raises(InvalidInput, match="must be what its table says"):
+        sheet(verdict=GateVerdict(True, sheet().verdict.table))
+    passed = tear_sheet(sheet(verdict=evaluate_gate({"x": 2.0}, [Check("x", "x", ">", 1.0)])))
+    assert "✓ Gate passed" in passed
+    assert page.index("<h2>Read first") < page.index("<h2>Gate")
+
+
+def test_every_section_says_which_sample_it_is(page):
+    for name in (HOLDOUT, FOLDED, DEVELOPED):
+        assert page.count(name) >= 3
+    with pytest.raises(InvalidInput, match="must end in"):
+        sheet(metrics={"Hold-out": {"sharpe": 1.0}})
+    with pytest.raises(InvalidInput, match="must end in"):
+        sheet(equity={"Development": equity(2)})
+
+
+def test_figures_that_do_not_exist_are_not_available(page):
+    rest = outside_plotly(page)
+    text = "".join(part.split("<script")[0] for part in rest.split("</script>"))
+    assert text.count(theme.NOT_AVAILABLE) >= 3  # value of the check, profit factor, cost share
+    for word in (">nan", ">inf", "> nan", "NaN %", "None<"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), None])
+@pytest.mark.parametrize("name", ["sharpe", "total_return", "trades", "fees_quote", ""])
+def test_unknown_numbers_are_written_as_not_available(value, name):
+    assert theme.number(value, name) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "text"),
+    [
+        (0.1234, "total_return", "12.3 %"), (-0.0912, "max_drawdown", "−9.1 %"), (0.0004, "return", "0.04 %"),
+        (120.0, "trades", "120"), (1.5, "profit_factor", "1.50"), (3, "", "3"), (0.00123, "sharpe_day", "0.00123"),
+        (1234567.891, "fees_quote", "1\u2009234\u2009567.89"), (0.0, "sharpe", "0.00"), (-0.021, "var_95", "−2.1 %"),
+        (-0.05, "final_return_p05", "−5.0 %"), (0.46, "backtest.win_rate", "46.0 %"),
+        (0.9999, "deflated_sharpe", "> 0.99"), (0.0001, "pbo", "< 0.01"), (0.9512, "probabilistic_sharpe", "0.95"),
+        (1440.0, "max_drawdown_bars", "1\u2009440"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_in_their_unit(value, name, text):
+    assert theme.number(value, name) == text
+
+
+EVIL = "</script><img src=x onerror=alert(1)>&\"'"
+
+
+def test_everything_given_is_escaped():
+    plain = sheet()
+    trials = plain.trials.with_columns(pl.lit(EVIL).alias("candidate"))
+    importance = pl.DataFrame({"column": [EVIL], "gain_frac": [1.0]})
+    trades = pl.DataFrame({EVIL: [EVIL], "pnl": [1.0]})
+    section = f"{EVIL} (out of sample)"
+    hostile = sheet(
+        title=EVIL, subtitle=EVIL, notes=(EVIL,), params={EVIL: {EVIL: EVIL}}, lineage={EVIL: [EVIL]}, trials=trials,
+        importance=importance, trades=trades, metrics={section: {EVIL: 1.0}}, equity={section: equity(3)},
+        verdict=evaluate_gate({EVIL: 1.0}, [Check(EVIL, EVIL, ">", 2.0, EVIL)]), folds=plain.folds.rename({"fold": "f"})
+        .with_columns(pl.lit(EVIL).alias("fold")), samples={EVIL: np.arange(10.0)},
+    )  # fmt: skip
+    found = tear_sheet(hostile)
+    assert found.count("<img") == get_plotlyjs().count("<img")
+    links = Links()
+    links.feed(found)
+    assert links.found == []
+    assert links.tags.count("img") == 0
+
+
+def test_missing_parts_are_left_out():
+    bare = outside_plotly(tear_sheet(TearSheet("t", "s", sheet().verdict, 0)))
+    for heading in ("Key figures", "Equity and returns", "Walk-forward", "Monte Carlo", "Trading", "Costs", "Search"):
+        assert f"<h2>{heading}" not in bare
+    assert "<h2>Gate</h2>" in bare
+    assert "no trials recorded" in bare
+
+
+def test_costs_are_kept_apart_and_add_up():
+    ts = pl.Series("ts", START + np.arange(4) * NS_PER_DAY).cast(TS)
+    frame = pl.DataFrame(
+        {"ts": ts, "equity": [1000.0, 1005.0, 1010.0, 1100.0], "fee": [0.0, 4.0, 0.0, 6.0],
+         "slippage": [0.0, 2.0, 0.0, 3.0], "funding": [0.0, 0.0, -5.0, 0.0]}
+    )  # fmt: skip
+    found = tear_sheet(TearSheet("t", "s", sheet().verdict, 1, equity={HOLDOUT: frame}))
+    row = found.split("<h2>Costs</h2>")[1].split("<tbody>")[1].split("</tr>")[0]
+    cells = [cell.split("</td>")[0] for cell in row.split('<td class="n">')[1:]]
+    assert cells == ["120.00", "−10.00", "−5.00", "−5.00", "100.00", "16.7 %"]
+
+
+def test_thinning_keeps_order_ends_and_extremes():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=200_000)
+    values[[777, 123_456]] = 50.0, -50.0
+    values[5_000:9_000] = np.nan
+    frame = pl.DataFrame({"i": np.arange(200_000), "x": values})
+    short = thin(frame, "x", 2_000)
+    assert short.height <= 2_002
+    assert short["i"].is_sorted()
+    assert (short["i"][0], short["i"][-1]) == (0, 199_999)
+    assert {777, 123_456} <= set(short["i"])
+    assert thin(frame.head(2_000), "x", 2_000).equals(frame.head(2_000))
+
+
+def test_days_and_months_compound_to_the_whole():
+    curve = equity(75, seed=9)
+    _, returns = daily(curve)
+    whole = curve["equity"][-1] / curve["equity"][0] - 1.0
+    assert returns.size == 75
+    assert np.prod(1.0 + returns) - 1.0 == pytest.approx(whole, rel=1e-12)  # 75 roundings
+    table = monthly(curve)
+    assert table.select("year", "month").rows() == [(2024, 1), (2024, 2), (2024, 3)]
+    assert np.prod(1.0 + table["ret"].to_numpy()) - 1.0 == pytest.approx(whole, rel=1e-12)
+
+
+def test_rolling_sharpe_is_the_sharpe_of_each_window():
+    returns = np.random.default_rng(4).normal(0.001, 0.02, 50)
+    found = rolling_sharpe(returns, 20)
+    assert np.isnan(found[:19]).all()
+    for i in (19, 33, 49):
+        window = returns[i - 19 : i + 1]
+        # two orders of summation
+        assert found[i] == pytest.approx(window.mean() / window.std(ddof=1) * 365**0.5, rel=1e-12)
+    assert np.isnan(rolling_sharpe(np.full(30, 0.01), 20)).all()
+
+
+def test_running_best_of_trials_never_falls_and_failures_are_counted():
+    figure = figures.trials_scatter(pl.DataFrame({"value": [1.0, None, 3.0, 2.0, float("nan"), 5.0, 4.0]}))
+    best = figure.data[-1]
+    assert best.x.tolist() == [1, 3, 6, 7]
+    assert best.y.tolist() == [1.0, 3.0, 5.0, 5.0]
+    assert "7, 2 without a value" in figure.layout.title.text
+
+
+def test_fills_stand_on_their_own_side_at_their_price():
+    base = sheet()
+    figure = figures.trades_on_price(base.bars, base.fills)
+    candles, buys, sells = figure.data
+    assert len(candles.x) <= figures.MAX_CANDLES
+    assert candles.high.max() == base.bars["high"].max()
+    assert candles.low.min() == base.bars["low"].min()
+    assert buys.y.tolist() == base.fills.filter(pl.col("qty") > 0)["price"].to_list()
+    assert len(sells.y) == base.fills.filter(pl.col("qty") < 0).height
+
+
+def test_bands_of_paths_are_nested_around_the_median():
+    names = [trace.name for trace in figures.monte_carlo_fan(sheet().monte_carlo).data]
+    assert names == ["p05", "p05 to p95", "p25", "p25 to p75", "p50"]
+
+
+EMPTY = {
+    "equity_with_drawdown": {"ts": TS, "equity": pl.Float64}, "monthly_heatmap": {"ts": TS, "equity": pl.Float64},
+    "return_distribution": {"ts": TS, "equity": pl.Float64}, "rolling_sharpe": {"ts": TS, "equity": pl.Float64},
+    "folds_bar": {"fold": pl.Int64, "sharpe_out_of_sample": pl.Float64}, "exposure": {"ts": TS, "exposure": pl.Float64},
+    "feature_importance": {"column": pl.String, "gain_frac": pl.Float64}, "trials_scatter": {"value": pl.Float64},
+    "monte_carlo_fan": {"day": pl.Int64, "p50": pl.Float64},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_figure_without_rows_says_so(name):
+    figure = getattr(figures, name)(pl.DataFrame(schema=EMPTY[name]))
+    assert isinstance(figure, go.Figure)
+    assert figure.layout.annotations[0].text.startswith("Not drawn: ")
+
+
+@pytest.mark.parametrize("name", [n for n in EMPTY if n != "monte_carlo_fan"])
+def test_figure_names_the_column_it_lacks(name):
+    column = list(EMPTY[name])[-1]
+    with pytest.raises(SchemaMismatch, match=column):
+        getattr(figures, name)(pl.DataFrame(schema=EMPTY[name]).drop(column))
