@@ -1,0 +1,100 @@
+"""Stage ``backtest``: the trained policy over the hold-out, and its warm states before and after. It tunes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from pipelines.desk import account_settings, costs, holdout_start, open_desk
+from pipelines.params import Params
+from pipelines.workspace import REPORTS, Workspace, stage_main
+from research.backtest import Result, simulate
+from research.kernel import FloatArray
+from research.market.bars import TS, arrays, epoch_ns, interval_ns
+from research.metrics.inference import probabilistic_sharpe_ratio_from_returns
+from research.policy import BAR_INPUTS, Decisions, Policy, PolicySpec
+from research.predictor import Predictor
+from research.search.candidates import daily, trades_on_equity
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Write decisions, orders, fills and equity of the hold-out, and what live must reproduce."""
+    desk = open_desk(params, workspace)
+    candidate = workspace.read_json("models/candidate/candidate.json")
+    spec = PolicySpec.from_dict(candidate["policy"])
+    predictor = Predictor.from_dict(candidate["predictor"], workspace.read_bytes("models/candidate/predictor.bin"))
+    policy = Policy(spec, predictor)
+    first = holdout_start(params, desk.n_rows)
+    start_ns = int(desk.decision_ts[first])
+    before, window = desk.bars.filter(_ts() < start_ns), desk.bars.filter(_ts() >= start_ns)
+    _push(policy, before)
+    workspace.write_bytes("data/backtest/warm_start.bin", policy.snapshot())
+    decisions = _push(policy, window)
+    workspace.write_bytes("data/backtest/warm_end.bin", policy.snapshot())
+    mark = None if desk.mark is None else desk.mark.filter(_ts() >= start_ns).head(window.height)
+    result = simulate(
+        window, decisions.exposures_per_bar(window.height), instrument=desk.instrument, costs=costs(params),
+        funding=desk.funding, mark=mark, **account_settings(params),
+    )  # fmt: skip
+    workspace.write_frame("data/backtest/decisions.parquet", decisions_frame(decisions, policy.columns))
+    for name, frame in (("equity", result.equity), ("fills", result.fills), ("orders", result.orders)):
+        workspace.write_frame(f"data/backtest/{name}.parquet", frame)
+    workspace.write_frame("data/backtest/trades.parquet", trades_on_equity(result))
+    workspace.write_json("data/backtest/feature_quantiles.json", _quantiles(desk.features[:first], desk.columns))
+    workspace.write_json("data/backtest/window.json", {"start_ns": start_ns, "end_ns": _end(window, spec)})
+    workspace.write_json(f"{REPORTS}/backtest.json", _figures(result))
+    workspace.write_frame(f"{REPORTS}/equity.csv", hourly(result.equity))
+
+
+def _figures(result: Result) -> dict[str, float]:
+    """Return the result's metrics, its significance, and what share of the gross profit costs took."""
+    figures = result.metrics()
+    returns = daily(result.equity, result.initial_cash_quote)
+    is_flat = returns.size < 3 or float(np.ptp(returns)) == 0.0
+    gross = figures["final_equity"] - result.initial_cash_quote + figures["fees"] + figures["slippage"]
+    figures["probabilistic_sharpe"] = float("nan") if is_flat else probabilistic_sharpe_ratio_from_returns(returns)
+    figures["cost_share"] = (figures["fees"] + figures["slippage"]) / gross if gross > 0.0 else float("inf")
+    return figures
+
+
+def decisions_frame(decisions: Decisions, columns: list[str]) -> pl.DataFrame:
+    """Return decisions as a frame: ts, features, score, target, exposure."""
+    features = {name: np.ascontiguousarray(decisions.features[:, i]) for i, name in enumerate(columns)}
+    frame = pl.DataFrame(
+        {
+            "ts": decisions.ts,
+            **features,
+            "score": decisions.score,
+            "target": decisions.target,
+            "exposure": decisions.exposure,
+        }
+    )
+    return frame.with_columns(pl.col("ts").cast(TS))
+
+
+def hourly(equity: pl.DataFrame) -> pl.DataFrame:
+    """Return the last equity of each hour, for plots."""
+    hours = equity.group_by_dynamic("ts", every="1h").agg(pl.col("equity").last())
+    return hours.with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M"))
+
+
+def _quantiles(features: FloatArray, columns: list[str]) -> dict[str, list[float]]:
+    """Return each feature's deciles before the hold-out: what live compares with to see drift."""
+    levels = np.linspace(0.0, 1.0, 11)
+    return {c: np.nanquantile(features[:, i], levels).tolist() for i, c in enumerate(columns)}
+
+
+def _push(policy: Policy, bars: pl.DataFrame) -> Decisions:
+    return policy.push(epoch_ns(bars), dict(zip(BAR_INPUTS, arrays(bars, BAR_INPUTS), strict=True)))
+
+
+def _ts() -> pl.Expr:
+    return pl.col("ts").cast(TS).to_physical()
+
+
+def _end(window: pl.DataFrame, spec: PolicySpec) -> int:
+    return int(epoch_ns(window.tail(1))[0]) + interval_ns(spec.base_interval)
+
+
+if __name__ == "__main__":
+    stage_main(run)

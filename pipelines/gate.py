@@ -1,0 +1,69 @@
+"""Stage ``gate``: figures against the thresholds of ``params.yaml``. It passes or refuses, and moves nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.params import Params
+from pipelines.workspace import REPORTS, Workspace, flat, stage_main
+from research.kernel import FloatArray
+from research.metrics.inference import deflated_sharpe_ratio, expected_maximum_sharpe, sharpe_moments
+from research.validation import Check, evaluate_gate
+
+_STAGES = ("search", "backtest", "walk_forward", "monte_carlo")
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Write the verdict and its table; a refusal is a result, not a failure of the stage."""
+    figures = flat({stage: workspace.read_json(f"{REPORTS}/{stage}.json") for stage in _STAGES})
+    figures |= selection_figures(
+        workspace.read_frame("data/search/daily.parquet")["ret"].to_numpy(),
+        workspace.read_frame("data/search/trials.parquet")["sharpe_day"].to_numpy(),
+        int(figures["search.trials"] + figures["walk_forward.trials"]),
+    )
+    checks = [Check(name, c.figure, c.op, c.threshold, c.why) for name, c in params.gate.checks.items()]
+    verdict = evaluate_gate(figures, checks)
+    refused = verdict.table.filter(~verdict.table["passed"])["check"].to_list()
+    selection = {k: v for k, v in figures.items() if k.startswith("selection.")}
+    workspace.write_frame(f"{REPORTS}/gate.csv", verdict.table)
+    workspace.write_json(
+        f"{REPORTS}/gate.json", {"passed": verdict.passed, "checks": len(checks), "failed": refused, **selection}
+    )
+
+
+def selection_figures(daily: FloatArray, trial_sharpes: FloatArray, n_trials: int) -> dict[str, float]:
+    """Return how far the search's best trial stands above the best of as many skilless ones.
+
+    Parameters
+    ----------
+    daily : (n_days,) array
+        Daily returns of the best trial, on the segments it was chosen on.
+    trial_sharpes : (n,) array
+        Sharpe ratio per day of every trial of the search; NaN where it does not exist.
+    n_trials : int
+        All trials ever made of this candidate: those of the walk-forward's searches count too. Their ratios are
+        of shorter windows, so that the spread of the search's alone is what the maximum is expected from.
+
+    Returns
+    -------
+    dict of str to float
+        ``selection.trials``, ``.sharpe`` and ``.expected_maximum_sharpe`` (annualised), ``.deflated_sharpe``.
+    """
+    known = trial_sharpes[np.isfinite(trial_sharpes)]
+    missing = float("nan")
+    figures = dict.fromkeys(("sharpe", "expected_maximum_sharpe", "deflated_sharpe"), missing)
+    if daily.size > 2 and np.ptp(daily) > 0.0 and known.size > 1:
+        moments, variance = sharpe_moments(daily), float(known.var(ddof=1))
+        year = 365.0**0.5
+        figures = {
+            "sharpe": moments.sharpe * year,
+            "expected_maximum_sharpe": expected_maximum_sharpe(n_trials, variance) * year,
+            "deflated_sharpe": deflated_sharpe_ratio(
+                moments.sharpe, moments.n_obs, moments.skew, moments.kurtosis, n_trials, variance
+            ),
+        }
+    return {"selection.trials": float(n_trials)} | {f"selection.{k}": v for k, v in figures.items()}
+
+
+if __name__ == "__main__":
+    stage_main(run)

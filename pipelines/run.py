@@ -1,0 +1,55 @@
+"""Command: every stage in order in one process, below any folder and with any parameter file. It caches nothing.
+
+``python -m pipelines.run --params profiles/FILE.yaml --root DIR [--set SECTION.KEY=VALUE]``: what ``dvc repro`` does
+for ``params.yaml``, for a profile beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from pipelines import (
+    backtest,
+    features,
+    gate,
+    ingest,
+    monte_carlo,
+    publish,
+    report,
+    search,
+    train,
+    validate,
+    walk_forward,
+)
+from pipelines.params import Params
+from pipelines.workspace import Workspace, stage_arguments
+from research.errors import PlatformError
+
+STAGES = (ingest, validate, features, search, train, backtest, walk_forward, monte_carlo, gate, report, publish)
+
+
+def run(params: Params, workspace: Workspace, console: Console | None = None) -> None:
+    """Run all stages; an error carries the name of the stage it happened in."""
+    for number, stage in enumerate(STAGES, start=1):
+        if console is not None:
+            console.print(f"[{number}/{len(STAGES)}] {stage.__name__}", markup=False)
+        try:
+            stage.run(params, workspace)
+        except PlatformError as error:
+            error.add_note(f"in stage {stage.__name__}")
+            raise
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run all stages from the command line."""
+    params, workspace = stage_arguments("all stages in one process", argv)
+    try:
+        run(params, workspace, Console())
+    except PlatformError as error:
+        raise SystemExit(f"{type(error).__name__}: {error} ({'; '.join(error.__notes__)})") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The traded series as every stage reads it: clean bars on their clock, mark, funding. It changes no value."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from pipelines.params import Params
+from pipelines.workspace import Workspace
+from research.errors import NotInLake
+from research.market.bars import epoch_ns, interval_ns, on_clock
+
+
+def traded_series(
+    params: Params, workspace: Workspace
+) -> tuple[pl.DataFrame, pl.DataFrame | None, pl.DataFrame | None]:
+    """Return bars on their clock in whole decision bars, mark on the same clock, and funding; spot has neither."""
+    market = params.market
+    where, interval = (market.venue, market.market, market.symbol), market.base_interval
+    decision, base = interval_ns(market.decision_interval), interval_ns(interval)
+    stored = workspace.clean.bars(*where, interval)
+    ts = epoch_ns(stored)
+    start = -(-int(ts[0]) // decision) * decision
+    end = (int(ts[-1]) + base) // decision * decision
+    bars = on_clock(stored.filter(pl.col("ts").to_physical().is_between(start, end - 1)), interval, start, end)
+    if market.market == "spot":
+        return bars, None, None
+    try:
+        mark = on_clock(workspace.clean.mark(*where, interval, start=start, end=end), interval, start, end)
+    except NotInLake:
+        mark = None
+    return bars, mark, workspace.clean.funding(*where)
