@@ -1,0 +1,60 @@
+"""A closed bar in, an order intent out: a pure state machine around the policy. It reads no clock and does no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from research.kernel import FloatArray, IntArray
+from research.policy import Decisions, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent:
+    """A new target exposure, with the id under which its order may be sent any number of times.
+
+    Parameters
+    ----------
+    client_id : str
+        36 characters at most, made from bundle, symbol, decision time and leg: the same decision, the same id.
+    decided_ns : int
+        Close of the decision bar, ns UTC.
+    exposure : float
+        Signed share of equity.
+    """
+
+    client_id: str
+    decided_ns: int
+    exposure: float
+
+
+class Decider:
+    """Advances the policy bar by bar and says when the target exposure changes.
+
+    Parameters
+    ----------
+    policy : Policy
+        Warm.
+    fingerprint, symbol : str
+        Parts of the order ids.
+    decision_ns : int
+        Length of a decision bar.
+    """
+
+    def __init__(self, policy: Policy, fingerprint: str, symbol: str, decision_ns: int) -> None:
+        self._policy, self._fingerprint, self._symbol, self._decision_ns = policy, fingerprint, symbol, decision_ns
+        self._standing = 0.0
+
+    def on_bar(self, ts: IntArray, columns: Mapping[str, FloatArray]) -> tuple[Decisions, OrderIntent | None]:
+        """Consume one closed bar; return the decisions made at its close (none or one) and the intent, if it is new."""
+        decisions = self._policy.push(ts, columns)
+        if not decisions.ts.size or decisions.exposure[-1] == self._standing:
+            return decisions, None
+        self._standing = float(decisions.exposure[-1])
+        decided = int(decisions.ts[-1]) + self._decision_ns
+        return decisions, OrderIntent(self._client_id(decided), decided, self._standing)
+
+    def _client_id(self, decided_ns: int, leg: int = 0) -> str:
+        text = f"{self._fingerprint}|{self._symbol}|{decided_ns}|{leg}"
+        return "px" + hashlib.sha256(text.encode()).hexdigest()[:32]

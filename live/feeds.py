@@ -1,0 +1,94 @@
+"""Bars for the runner, one at a time in order, on a complete clock. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from live.settings import Settings
+from research.bundle import Bundle
+from research.errors import InvalidInput, NotInLake
+from research.execution.funding import funding_per_bar
+from research.kernel import FloatArray, IntArray
+from research.market.bars import arrays, conform, epoch_ns, interval_ns, on_clock
+from research.market.lake import Lake
+from research.policy import BAR_INPUTS
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Closed bars to be replayed, as columns.
+
+    Parameters
+    ----------
+    ts : (n,) array of int64
+        Open times, ns UTC.
+    columns : dict of str to (n,) array of float64
+        :data:`research.policy.BAR_INPUTS`.
+    mark : (n,) array of float64
+        Open of the mark price, NaN where it is not recorded.
+    funding_rate : (n,) array of float64
+        Rate settled in the bar, 0 where none is.
+    """
+
+    ts: IntArray
+    columns: dict[str, FloatArray]
+    mark: FloatArray
+    funding_rate: FloatArray
+
+    def one_by_one(self) -> Iterator[tuple[int, slice]]:
+        """Yield (number, slice of one bar), oldest first."""
+        for i in range(self.ts.size):
+            yield i, slice(i, i + 1)
+
+
+def open_recording(settings: Settings, bundle: Bundle) -> Recording:
+    """Return the bars that ``--replay`` names; a lake is read over the bundle's hold-out unless a range is given."""
+    source = settings.replay
+    if not source.exists():
+        raise NotInLake(f"--replay {source}: no such folder or file")
+    return _from_lake(source, settings, bundle) if source.is_dir() else _from_file(source, settings, bundle)
+
+
+def _from_lake(folder: Path, settings: Settings, bundle: Bundle) -> Recording:
+    lake, instrument, interval = Lake(folder), bundle.instrument, bundle.spec.base_interval
+    where = (instrument.venue, instrument.market, instrument.symbol)
+    start: int | str = bundle.window["start_ns"] if settings.start is None else settings.start
+    end: int | str = bundle.window["end_ns"] if settings.end is None else settings.end
+    bars = lake.bars(*where, interval, start=start, end=end)
+    funding = lake.funding(*where) if instrument.market == "linear" else None
+    try:
+        mark = lake.mark(*where, interval, start=start, end=end) if instrument.market == "linear" else None
+    except NotInLake:  # the engine then charges funding on the bar's open, in research as here
+        mark = None
+    whole = (start, end) if isinstance(start, int) and isinstance(end, int) else (None, None)
+    return _recording(bars, mark, funding, interval, *whole)
+
+
+def _from_file(path: Path, settings: Settings, bundle: Bundle) -> Recording:
+    bars = conform(pl.read_parquet(path), "bars", str(path))
+    funding = (
+        None
+        if settings.funding is None
+        else conform(pl.read_parquet(settings.funding), "funding", str(settings.funding))
+    )
+    return _recording(bars, None, funding, bundle.spec.base_interval, None, None)
+
+
+def _recording(
+    bars: pl.DataFrame, mark: pl.DataFrame | None, funding: pl.DataFrame | None, interval: str,
+    start_ns: int | None, end_ns: int | None,
+) -> Recording:  # fmt: skip
+    bars = on_clock(bars, interval, start_ns, end_ns)
+    if bars.is_empty():
+        raise InvalidInput("--replay", "holds no bars in the range asked for")
+    ts, step = epoch_ns(bars), interval_ns(interval)
+    marks = np.full(ts.size, np.nan)
+    if mark is not None and not mark.is_empty():
+        marks = arrays(on_clock(mark, interval, int(ts[0]), int(ts[-1]) + step), ["open"])[0]
+    rates = np.zeros(ts.size) if funding is None else funding_per_bar(ts, step, funding)[0]
+    return Recording(ts, dict(zip(BAR_INPUTS, arrays(bars, BAR_INPUTS), strict=True)), marks, rates)

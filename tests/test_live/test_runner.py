@@ -1,0 +1,247 @@
+"""The runner on a promoted bundle: equal to research to the bit, and anything else is refused or reported."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from live import runner
+from live.bundle_files import load_bundle, read_bundle
+from live.journal import read_journal
+from research.bundle import Bundle
+from research.market.bars import NS_PER_DAY, TS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class FixedClock:
+    def now_ns(self) -> int:
+        return 1_700_000_000_000_000_000
+
+
+def run(workspace, folder, *arguments, bundle="sol-intraday@champion", promoted=None, replay=None):
+    given = [
+        "--bundle",
+        bundle,
+        "--replay",
+        str(replay or workspace.root / "data/clean"),
+        "--quiet",
+        "--promoted",
+        str(promoted or workspace.root / "models/promoted"),
+        "--journal",
+        str(folder / "session.jsonl"),
+    ]
+    return runner.main([*given, *arguments], FixedClock())
+
+
+def day(ns: int) -> str:
+    return pl.Series([ns]).cast(TS).dt.strftime("%Y-%m-%d")[0]
+
+
+@pytest.fixture(scope="session")
+def window(promoted):
+    _, workspace, _ = promoted
+    return workspace.read_json("data/backtest/window.json")
+
+
+def test_the_holdout_replayed_bar_by_bar_equals_the_backtest(promoted, tmp_path, capsys):
+    _, workspace, version = promoted
+    assert run(workspace, tmp_path) == runner.EQUAL
+    shown = capsys.readouterr().out
+    assert "hold-out backtest of the bundle" in shown
+    assert shown.count("yes") == 4
+    events = list(read_journal(tmp_path / "session.jsonl"))
+    assert events[0]["kind"] == "session"
+    assert events[0]["version"] == version
+    assert events[-1]["kind"] == "proof"
+    assert events[-1]["equal"] is True
+    equity = workspace.read_frame("data/backtest/equity.parquet")
+    fills = workspace.read_frame("data/backtest/fills.parquet")
+    kinds = [event["kind"] for event in events]
+    assert kinds.count("bar") == equity.height
+    assert kinds.count("fill") == fills.height > 100
+    prices = [event["price"] for event in events if event["kind"] == "fill"]
+    assert prices == fills["price"].to_list()
+    ids = [event["client_id"] for event in events if event["kind"] == "order"]
+    assert len(ids) == len(set(ids)) > 100
+
+
+def test_a_fresh_process_proves_it_too_on_other_days(promoted, window, tmp_path):
+    """Eight days from before the hold-out: warm-up included, against one block of the same kernels."""
+    _, workspace, _ = promoted
+    start, end = day(window["start_ns"] - 8 * NS_PER_DAY), day(window["start_ns"])
+    command = [
+        sys.executable,
+        "-m",
+        "live.runner",
+        "--bundle",
+        "sol-intraday@champion",
+        "--mode",
+        "paper",
+        "--replay",
+        str(workspace.root / "data/clean"),
+        "--promoted",
+        str(workspace.root / "models/promoted"),
+        "--journal",
+        str(tmp_path / "j.jsonl"),
+        "--start",
+        start,
+        "--end",
+        end,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == runner.EQUAL, done.stderr
+    assert "one block of the same kernels" in done.stdout
+    assert done.stdout.count("yes") == 4
+
+
+def test_the_registry_serves_the_same_bundle(promoted, window, tmp_path):
+    _, workspace, _ = promoted
+    start, end = day(window["start_ns"] - 2 * NS_PER_DAY), day(window["start_ns"])
+    assert (
+        run(workspace, tmp_path, "--start", start, "--end", end, bundle="models:/sol-intraday@champion") == runner.EQUAL
+    )
+
+
+def test_a_file_of_bars_is_replayed(promoted, window, tmp_path):
+    _, workspace, _ = promoted
+    where = ("simulated", "linear", "SOLUSDT")
+    begin = window["start_ns"] - 3 * NS_PER_DAY
+    workspace.clean.bars(*where, "1m", start=begin, end=window["start_ns"]).write_parquet(tmp_path / "bars.parquet")
+    workspace.clean.funding(*where).write_parquet(tmp_path / "funding.parquet")
+    funding = ["--funding", str(tmp_path / "funding.parquet")]
+    assert run(workspace, tmp_path, *funding, replay=tmp_path / "bars.parquet") == runner.EQUAL
+
+
+def _altered(bundle: Bundle, folder: Path, **changes) -> Path:
+    """Export a changed bundle with a correct manifest, as version 1 and champion."""
+    fields = {name: getattr(bundle, name) for name in Bundle.__dataclass_fields__} | changes
+    target = folder / bundle.name / "1"
+    for name, content in Bundle(**fields).to_files().items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
+    (folder / bundle.name / "aliases.json").write_text(json.dumps({"champion": "1"}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "named"),
+    [
+        ("equity", "wallet", "equity.wallet[70000]"),
+        ("decisions", "rsi", "features.rsi[20000]"),
+        ("decisions", "exposure", "decisions.exposure[20000]"),
+        ("fills", "price", "fills.price[50]"),
+    ],
+)
+def test_one_bit_of_difference_is_found_named_and_fails(promoted, tmp_path, capsys, table, column, named):
+    """A replay differs from the reference by the last bit of one number of one row."""
+    from live.feeds import Recording
+    from live.proof import Trace, opened, prove
+
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    row = int(named.split("[")[1][:-1])
+    frame = pl.read_parquet(io.BytesIO(bundle.files[f"reference/{table}.parquet"]))
+    values = frame[column].to_numpy().copy()
+    values[row] = np.nextafter(values[row], np.inf)
+    buffer = io.BytesIO()
+    frame.with_columns(pl.Series(column, values)).write_parquet(buffer)
+    files = {**bundle.files, f"reference/{table}.parquet": buffer.getvalue()}
+    changed = read_bundle(_altered(bundle, tmp_path, files=files) / bundle.name / "1")
+    recording = _holdout(workspace, bundle)
+    policy, venue = opened(changed, recording)
+    decisions = policy.push(recording.ts, recording.columns)
+    ledger = venue.on_bars(
+        recording.ts,
+        recording.columns,
+        recording.mark,
+        recording.funding_rate,
+        decisions.exposures_per_bar(recording.ts.size),
+    )
+    trace = Trace(policy.columns)
+    trace.add(recording.ts, decisions, ledger.rows, ledger.fills)
+    _, comparisons = prove(changed, recording, trace)
+    wrong = [c for c in comparisons if not c.is_equal]
+    assert len(wrong) == 1
+    assert wrong[0].difference.startswith(named)
+    assert isinstance(recording, Recording)
+
+
+def _holdout(workspace, bundle):
+    from live.feeds import open_recording
+    from live.settings import read_settings
+
+    return open_recording(read_settings(["--bundle", "x@y", "--replay", str(workspace.root / "data/clean")]), bundle)
+
+
+def test_a_difference_ends_the_runner_with_its_exit_code(promoted, tmp_path, capsys):
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    frame = pl.read_parquet(io.BytesIO(bundle.files["reference/fills.parquet"]))
+    buffer = io.BytesIO()
+    frame.head(frame.height - 1).write_parquet(buffer)
+    folder = _altered(bundle, tmp_path, files={**bundle.files, "reference/fills.parquet": buffer.getvalue()})
+    assert run(workspace, tmp_path, promoted=folder) == runner.DIFFERENT
+    shown = capsys.readouterr().out
+    assert f"fills has {frame.height} rows, expected {frame.height - 1}" in shown
+    assert list(read_journal(tmp_path / "session.jsonl"))[-1]["equal"] is False
+
+
+def test_a_bundle_of_other_kernels_is_refused(promoted, tmp_path, capsys):
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    folder = _altered(bundle, tmp_path, fingerprint="0" * 64)
+    assert run(workspace, tmp_path, promoted=folder) == runner.FAILED
+    assert "FingerprintMismatch" in capsys.readouterr().err
+    assert not (tmp_path / "session.jsonl").exists()
+
+
+def test_an_altered_file_is_refused(promoted, tmp_path, capsys):
+    _, workspace, version = promoted
+    shutil.copytree(workspace.root / "models/promoted", tmp_path / "promoted")
+    model = tmp_path / "promoted/sol-intraday" / version / "predictor.bin"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(bytes(content))
+    assert run(workspace, tmp_path, promoted=tmp_path / "promoted") == runner.FAILED
+    assert "predictor.bin does not match" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said"),
+    [
+        ("sol-intraday@nobody", "no such bundle"),
+        ("nothing@champion", "no such bundle"),
+        ("sol-intraday", "NAME@champion"),
+        ("../x@champion", "NAME@champion"),
+        ("models:/sol-intraday@nobody", "not in the registry"),
+        ("models:/x", "models:/NAME"),
+    ],
+)
+def test_a_bundle_that_is_not_there_is_named(promoted, tmp_path, capsys, bundle, said):
+    _, workspace, _ = promoted
+    assert run(workspace, tmp_path, bundle=bundle) == runner.FAILED
+    assert said in capsys.readouterr().err
+
+
+def test_a_replay_that_is_not_there_is_named(promoted, tmp_path, capsys):
+    _, workspace, _ = promoted
+    assert run(workspace, tmp_path, replay=tmp_path / "nothing") == runner.FAILED
+    assert "no such folder or file" in capsys.readouterr().err
+    assert run(workspace, tmp_path, "--start", "2030-01-01", "--end", "2030-01-02") == runner.FAILED
+    assert run(workspace, tmp_path, "--start", "2024-01-01") == runner.FAILED
+
+
+def test_bars_with_holes_are_replayed_equal_to_one_block(promoted, window, tmp_path):
+    _, workspace, _ = promoted
+    where = ("simulated", "linear", "SOLUSDT")
+    bars = workspace.clean.bars(*where, "1m", start=window["start_ns"] - 4 * NS_PER_DAY, end=window["start_ns"])
+    at = pl.int_range(pl.len())
+    bars.filter(~at.is_between(2_000, 2_050) & (at % 997 != 3)).write_parquet(tmp_path / "bars.parquet")
+    assert run(workspace, tmp_path, replay=tmp_path / "bars.parquet") == runner.EQUAL
