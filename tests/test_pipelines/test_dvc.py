@@ -128,3 +128,17 @@ def test_a_queued_experiment_reaches_the_same_store(copy):
     copy.call("dvc", "exp", "run", "--run-all", "-j", "1")
     assert copy.builds() == before + 1
     assert not list((copy.folder / ".dvc/tmp").rglob("mlflow.db"))
+
+
+def test_the_committed_lock_agrees_with_code_and_parameters():
+    """A rebuild would run nothing, data that is not here left aside; `dvc repro` before the commit mends it."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["dvc", "repro", "--dry", "--allow-missing"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.findall(r"Running stage '(\w+)'", done.stdout) == []
