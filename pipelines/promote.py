@@ -133,10 +133,19 @@ def _print_gate(console: Console, workspace: Workspace) -> None:
         table.add_column(column)
     for row in workspace.read_frame(f"{REPORTS}/gate.csv").iter_rows(named=True):
         passed = str(row["passed"]).lower() == "true"
-        figure = "n/a" if row["value"] is None else f"{float(row['value']):.4g}"
+        figure = _shown(row["value"], row["figure"])
         mark = "[green]yes[/]" if passed else "[bold red]NO[/]"
         table.add_row(row["check"], row["figure"], figure, row["rule"], mark, row["description"])
     console.print(table)
+
+
+def _shown(value: object, name: str) -> str:
+    """Return a figure as text; a probability is never rounded to a certainty."""
+    if value is None:
+        return "n/a"
+    number = float(str(value))
+    is_probability = name.endswith(("deflated_sharpe", "probabilistic_sharpe"))
+    return ">0.9999" if is_probability and 0.9999 < number < 1.0 else f"{number:.4g}"
 
 
 def _export(target: Path, version: str, files: dict[str, bytes]) -> None:

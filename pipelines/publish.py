@@ -10,10 +10,15 @@ from pipelines.tracking import lineage, log_build
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 
 _FIGURES = ("validate", "features", "search", "train", "backtest", "walk_forward", "monte_carlo", "gate")
-_ARTIFACTS = (
-    f"{REPORTS}/tear_sheet.html", f"{REPORTS}/quality", f"{REPORTS}/gate.csv", "data/search/trials.parquet",
-    "data/walk_forward/trials.parquet", "data/features/lineage.parquet",
-)  # fmt: skip
+# Folder of the run to the file or folder that is copied into it.
+_ARTIFACTS = {
+    "report": f"{REPORTS}/tear_sheet.html",
+    "report/quality": f"{REPORTS}/quality",
+    "gate": f"{REPORTS}/gate.csv",
+    "trials/search": "data/search/trials.parquet",
+    "trials/walk_forward": "data/walk_forward/trials.parquet",
+    "features": "data/features/lineage.parquet",
+}
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -42,7 +47,7 @@ def log_parent(params: Params, workspace: Workspace, key: str) -> str:
     return log_build(
         params.publish.experiment, key, params=params.model_dump(by_alias=True), metrics=numbers, tags=tags,
         folds=workspace.read_frame("data/walk_forward/folds.parquet").to_dicts(),
-        artifacts=[workspace.root / name for name in _ARTIFACTS],
+        artifacts={folder: workspace.root / name for folder, name in _ARTIFACTS.items()},
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def lineage(root: Path = Path(".")) -> dict[str, str]:
         found["dvc_lock_sha256"] = hashlib.sha256(content).hexdigest()[:16]
         for stage in yaml.safe_load(content).get("stages", {}).values():
             for out in stage.get("outs", []):
-                if out["path"] in ("data/lake", "data/clean", "data/features", "models/candidate"):
+                if out["path"] in ("data/lake", "data/clean", "data/features/table.parquet", "models/candidate"):
                     found[f"dvc.{out['path']}"] = out["md5"]
     return found
 
@@ -84,11 +84,12 @@ def log_build(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
     folds: list[dict[str, float]],
-    artifacts: list[Path],
+    artifacts: Mapping[str, Path],
 ) -> str:
     """Log one build as a parent run with its folds as children, once per ``build_key``; return the parent's id.
 
-    Trials are rows of the artifact ``trials.parquet``, not runs: 0.5 ms each against 29 to 870.
+    Trials are rows of an artifact, not runs: 0.5 ms each against 29 to 870. ``artifacts`` maps a folder of the run to
+    the file or folder that is copied into it.
     """
     from mlflow.entities import Metric, Param, RunTag
 
@@ -117,11 +118,11 @@ def log_build(
             child.info.run_id, values, [Param("fold", str(number)), *words], [RunTag("build_key", build_key)]
         )
         client.set_terminated(child.info.run_id)
-    for path in artifacts:
+    for folder, path in artifacts.items():
         if path.is_dir():
-            client.log_artifacts(run_id, str(path), path.name)
+            client.log_artifacts(run_id, str(path), folder)
         else:
-            client.log_artifact(run_id, str(path))
+            client.log_artifact(run_id, str(path), folder)
     client.set_tag(run_id, "state", "complete")  # a build cut short is logged again
     client.set_terminated(run_id)
     return run_id

@@ -26,7 +26,7 @@ import llvmlite.binding
 import numba
 import numba.core.config
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from research.errors import InvalidInput
 
@@ -64,7 +64,7 @@ def kernel(function: F) -> F:
     path = inspect.getsourcefile(function)
     if not hasattr(compiled, "enable_caching"):  # NUMBA_DISABLE_JIT=1: the plain function, for coverage and debugging
         return compiled
-    if path is None or not Path(path).is_file():  # typed into a notebook or a prompt: nothing to hash
+    if path is None or not path.endswith(".py") or not Path(path).is_file():  # typed at a prompt: nothing to hash
         return compiled
     with _DECORATING:  # Numba reads the directory from its global configuration when caching is enabled
         before = numba_config.CACHE_DIR
@@ -249,6 +249,30 @@ class KernelSpec:
         out = np.empty((len(self.outputs), inputs[0].shape[0]))
         self.kernel(*inputs, *arguments, state, out)
         return out
+
+    def apply(self, inputs: Sequence[ArrayLike], params: Mapping[str, object] | None = None) -> FloatArray:
+        """Return the outputs over whole columns from a cold start, shape (n_outputs, n).
+
+        Parameters
+        ----------
+        inputs : sequence of (n,) array_like
+            Columns in the order of :attr:`inputs`.
+        params : mapping, optional
+            Parameters by name; the others take their defaults.
+
+        Raises
+        ------
+        InvalidInput
+            If there are not as many inputs as the kernel reads, their lengths differ, or a parameter is wrong.
+        """
+        arguments = self.arguments(params)
+        # Writable copies: a read-only array is another type to Numba, and would compile the kernel once more.
+        kinds: list[Any] = [np.int64 if name == "ts" else np.float64 for name in self.inputs]
+        columns: list[Any] = [np.array(column, kind) for column, kind in zip(inputs, kinds, strict=False)]
+        if len(inputs) != len(self.inputs) or len({column.shape for column in columns}) > 1:
+            shapes = [np.shape(column) for column in inputs]
+            raise InvalidInput(f"{self.name} inputs", f"must be {', '.join(self.inputs)}, of one length", shapes)
+        return self.run(columns, arguments, self.initial_state(arguments))
 
     def column_names(self, key: str) -> list[str]:
         """Return the output columns of an entry called ``key``."""

@@ -29,7 +29,7 @@ from research.predictor import Predictor
 from research.search.study import StudyResult, optimise
 
 
-@dataclass(frozen=True)
+@dataclass
 class Desk:
     """Bars, features and costs that every candidate is traded on.
 
@@ -65,9 +65,9 @@ class Desk:
     _fits: dict[tuple[int, int], Predictor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", [c for c in self.table.columns if c not in ("ts", "close")])
-        object.__setattr__(self, "features", np.ascontiguousarray(self.table.select(self.columns).to_numpy()))
-        object.__setattr__(self, "decision_ts", epoch_ns(self.table))
+        self.columns = [c for c in self.table.columns if c not in ("ts", "close")]
+        self.features = np.ascontiguousarray(self.table.select(self.columns).to_numpy())
+        self.decision_ts = epoch_ns(self.table)
 
     @property
     def n_rows(self) -> int:

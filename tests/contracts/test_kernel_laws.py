@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research.errors import InvalidInput
 from research.features import CATALOGUE, FeatureSet
 from research.kernel import UNBOUNDED, KernelSpec
 from research.market.bars import conform, on_clock
@@ -196,3 +197,16 @@ def test_the_laws_hold_on_a_real_market(laws, real_columns, registry, name):
         laws.finite(case)
     assert laws.restart(case, 4_321) > 100
     laws.pure(case)
+
+
+def test_apply_is_a_cold_run_that_leaves_its_inputs_alone():
+    spec = CATALOGUE["rsi"]
+    close = np.cumsum(np.random.default_rng(5).normal(0.0, 1.0, 300)) + 500.0
+    close.setflags(write=False)
+    arguments = spec.arguments({"length": 9})
+    expected = spec.run([close.copy()], arguments, spec.initial_state(arguments))
+    assert spec.apply([close], {"length": 9}).tobytes() == expected.tobytes()
+    with pytest.raises(InvalidInput, match=r"rsi inputs must be close"):
+        spec.apply([close, close])
+    with pytest.raises(InvalidInput, match=r"ema_spread inputs"):
+        CATALOGUE["ema_spread"].apply([close, close[:-1], close])

@@ -2,6 +2,7 @@
 
 import json
 
+import polars as pl
 import pytest
 
 from live.bundle_files import load_bundle
@@ -85,7 +86,7 @@ def test_a_challenger_does_not_move_the_champion(promoted, small_build):
     promotion.promote(params, workspace, "champion")  # other tests expect both aliases on the default build
 
 
-def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build):
+def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build, tmp_path):
     params, workspace = default_build
     client, experiment = tracking.connect(params.publish.experiment)
     key = workspace.read_json("data/reports/publish.json")["build_key"]
@@ -96,8 +97,11 @@ def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build):
     assert sorted(int(run.data.params["fold"]) for run in folds) == [0, 1, 2, 3, 4]
     assert parent.data.metrics["backtest.sharpe"] == workspace.read_json("data/reports/backtest.json")["sharpe"]
     assert parent.data.params["train.horizon_bars"] == "12"
-    names = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
-    assert {"tear_sheet.html", "trials.parquet", "gate.csv", "quality"} <= names
+    for name, trials in (("search", 80), ("walk_forward", 150)):
+        stored = client.download_artifacts(parent.info.run_id, f"trials/{name}/trials.parquet", str(tmp_path))
+        assert pl.read_parquet(stored).height == trials
+    stored = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "report")}
+    assert stored == {"report/tear_sheet.html", "report/quality"}
 
 
 def test_more_trials_deflate_the_same_returns_further():
