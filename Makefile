@@ -28,7 +28,8 @@ run: $(STAMP)      ## simulated market to gated, promoted model, replayed by the
 	@mkdir -p mlflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	$(BIN)/python -m pipelines.promote
-	$(BIN)/python -m live.runner --bundle sol-intraday@champion --mode paper --replay data/clean
+	$(BIN)/python -m live.runner --mode paper --replay data/clean \
+		--bundle $$($(BIN)/python -c 'from pipelines.params import load_params; print(load_params().publish.model)')@champion
 	@echo "Tear sheet: data/reports/tear_sheet.html    Runs: make ui"
 
 test: $(STAMP)     ## every test but the slow ones

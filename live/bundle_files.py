@@ -15,21 +15,17 @@ def load_bundle(reference: str, promoted: Path) -> tuple[Bundle, str]:
     Parameters
     ----------
     reference : str
-        ``NAME@ALIAS`` or ``NAME@VERSION``, or ``models:/NAME@ALIAS`` to ask a registry first.
+        ``NAME@ALIAS`` or ``NAME@VERSION``.
     promoted : Path
         Folder that ``python -m pipelines.promote`` exports to.
 
     Raises
     ------
     NotInLake
-        If nothing is exported, or registered, under that name.
+        If nothing is exported under that name.
     InvalidInput
         If the reference is malformed or a file was altered.
     """
-    if reference.startswith("models:/"):
-        from live.registry import download_bundle
-
-        return download_bundle(reference)
     name, at, selector = reference.partition("@")
     if not (name and at and selector) or "/" in reference or "\\" in reference or ".." in reference:
         raise InvalidInput("--bundle", "must look like NAME@champion or models:/NAME@champion", reference)

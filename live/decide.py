@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from research.kernel import FloatArray, IntArray
 from research.policy import Decisions, Policy
+
+_LEG = 0  # a policy of one instrument has one leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ class Decider:
         decided = int(decisions.ts[-1]) + self._decision_ns
         return decisions, OrderIntent(self._client_id(decided), decided, self._standing)
 
-    def _client_id(self, decided_ns: int, leg: int = 0) -> str:
-        text = f"{self._fingerprint}|{self._symbol}|{decided_ns}|{leg}"
+    def _client_id(self, decided_ns: int) -> str:
+        text = f"{self._fingerprint}|{self._symbol}|{decided_ns}|{_LEG}"
         return "px" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def decision_event(decisions: Decisions) -> dict[str, Any]:
+    """Return the last decision of a chunk as the journal holds it."""
+    return {
+        "ts": int(decisions.ts[-1]),
+        "score": float(decisions.score[-1]),
+        "target": float(decisions.target[-1]),
+        "exposure": float(decisions.exposure[-1]),
+    }

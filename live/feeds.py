@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from live.journal import read_journal
 from live.settings import Settings
 from research.bundle import Bundle
 from research.errors import InvalidInput, NotInLake
@@ -51,7 +53,34 @@ def open_recording(settings: Settings, bundle: Bundle) -> Recording:
     source = settings.replay
     if not source.exists():
         raise NotInLake(f"--replay {source}: no such folder or file")
-    return _from_lake(source, settings, bundle) if source.is_dir() else _from_file(source, settings, bundle)
+    if source.is_dir():
+        return _from_lake(source, settings, bundle)
+    return _from_journal(source) if source.suffix == ".jsonl" else _from_file(source, settings, bundle)
+
+
+def bar_event(recording: Recording, at: int) -> dict[str, Any]:
+    """Return one bar as the journal holds it: all that a replay needs."""
+    values = [float(recording.columns[name][at]) for name in BAR_INPUTS]
+    return {
+        "ts": int(recording.ts[at]),
+        "bar": values,
+        "mark": float(recording.mark[at]),
+        "funding_rate": float(recording.funding_rate[at]),
+    }
+
+
+def _from_journal(path: Path) -> Recording:
+    """Return the bars of a session from its journal."""
+    events = [event for event in read_journal(path) if event["kind"] == "bar"]
+    if not events:
+        raise InvalidInput(f"--replay {path}", "holds no bars")
+    bars = np.array([event["bar"] for event in events], dtype=np.float64)
+    return Recording(
+        ts=np.array([event["ts"] for event in events], dtype=np.int64),
+        columns={name: np.ascontiguousarray(bars[:, i]) for i, name in enumerate(BAR_INPUTS)},
+        mark=np.array([event["mark"] for event in events], dtype=np.float64),
+        funding_rate=np.array([event["funding_rate"] for event in events], dtype=np.float64),
+    )
 
 
 def _from_lake(folder: Path, settings: Settings, bundle: Bundle) -> Recording:
@@ -71,6 +100,8 @@ def _from_lake(folder: Path, settings: Settings, bundle: Bundle) -> Recording:
 
 def _from_file(path: Path, settings: Settings, bundle: Bundle) -> Recording:
     bars = conform(pl.read_parquet(path), "bars", str(path))
+    if settings.funding is None and bundle.instrument.market == "linear":
+        raise InvalidInput("--funding", "is required with a file of bars: a perpetual pays funding")
     funding = (
         None
         if settings.funding is None

@@ -1,4 +1,4 @@
-"""The proof that a replay did what research did: four tables, compared to the bit. It explains no difference away."""
+"""The proof that a replay did what research did: five tables, compared to the bit. It explains no difference away."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import polars as pl
 
 from live.feeds import Recording
 from live.venues.paper import PaperVenue
-from research.bundle import Bundle
+from research.bundle import REFERENCE, Bundle
+from research.execution.account import Ledger
+from research.execution.records import FILLS, ORDERS, ROWS
 from research.kernel import FloatArray, IntArray
 from research.market.bars import epoch_ns
 from research.parity import Comparison, Table, compare
 from research.policy import Decisions, Policy
 
-TABLES = ("features", "decisions", "fills", "equity")
-# Columns of the fills and of the ledger rows that are compared: all of them.
-_FILLS = ("ts", "lots", "qty", "reference", "price", "fee", "slippage", "realised", "funding", "position_lots")
-_EQUITY = ("equity", "position_lots", "wallet", "fee", "slippage", "funding")
+TABLES = ("features", "decisions", "orders", "fills", "equity")
+_RECORDS = {"orders": ORDERS, "fills": FILLS, "equity": ROWS}  # every field of each is compared
 
 
 @dataclass
@@ -35,21 +35,18 @@ class Trace:
 
     columns: list[str]
     decisions: list[Decisions] = field(default_factory=list)
-    rows: list[np.ndarray] = field(default_factory=list)
-    fills: list[np.ndarray] = field(default_factory=list)
+    ledgers: list[Ledger] = field(default_factory=list)
     ts: list[IntArray] = field(default_factory=list)
 
-    def add(self, ts: IntArray, decisions: Decisions, rows: np.ndarray, fills: np.ndarray) -> None:
+    def add(self, ts: IntArray, decisions: Decisions, ledger: Ledger) -> None:
         """Take in one chunk."""
         self.ts.append(ts)
-        self.rows.append(rows)
+        self.ledgers.append(ledger)
         if decisions.ts.size:
             self.decisions.append(decisions)
-        if fills.size:
-            self.fills.append(fills)
 
     def tables(self) -> dict[str, Table]:
-        """Return the four tables as columns."""
+        """Return the tables as columns."""
         return {
             **_decision_tables(
                 _joined([d.ts for d in self.decisions], np.int64),
@@ -62,8 +59,9 @@ class Trace:
                     for n in ("score", "target", "exposure")
                 },
             ),
-            "fills": _fields(self.fills, _FILLS),
-            "equity": {"ts": _joined(self.ts, np.int64), **_fields(self.rows, _EQUITY)},
+            "orders": _fields([ledger.orders for ledger in self.ledgers], ORDERS),
+            "fills": _fields([ledger.fills for ledger in self.ledgers], FILLS),
+            "equity": {"ts": _joined(self.ts, np.int64), **_fields([ledger.rows for ledger in self.ledgers], ROWS)},
         }
 
 
@@ -100,7 +98,7 @@ def in_one_block(bundle: Bundle, recording: Recording) -> dict[str, Table]:
     exposure = decisions.exposures_per_bar(recording.ts.size)
     ledger = venue.on_bars(recording.ts, recording.columns, recording.mark, recording.funding_rate, exposure)
     trace = Trace(policy.columns)
-    trace.add(recording.ts, decisions, ledger.rows, ledger.fills)
+    trace.add(recording.ts, decisions, ledger)
     return trace.tables()
 
 
@@ -111,17 +109,13 @@ def opened(bundle: Bundle, recording: Recording) -> tuple[Policy, PaperVenue]:
 
 
 def _reference(bundle: Bundle, columns: Sequence[str]) -> dict[str, Table]:
-    frames = {
-        n: pl.read_parquet(io.BytesIO(bundle.files[f"reference/{n}.parquet"])) for n in ("decisions", "fills", "equity")
-    }
+    frames = {n: pl.read_parquet(io.BytesIO(bundle.files[f"reference/{n}.parquet"])) for n in REFERENCE}
     decisions = frames["decisions"]
     words = {n: decisions[n].to_numpy() for n in ("score", "target", "exposure")}
     features = decisions.select(columns).to_numpy()
-    return {
-        **_decision_tables(epoch_ns(decisions), features, list(columns), words),
-        "fills": _frame_columns(frames["fills"], _FILLS),
-        "equity": _frame_columns(frames["equity"], ("ts", *_EQUITY)),
-    }
+    tables = {name: _frame_columns(frames[name], dtype.names or ()) for name, dtype in _RECORDS.items()}
+    tables["equity"] = {"ts": epoch_ns(frames["equity"]), **tables["equity"]}
+    return {**_decision_tables(epoch_ns(decisions), features, list(columns), words), **tables}
 
 
 def _decision_tables(ts: IntArray, features: FloatArray, columns: list[str], words: Table) -> dict[str, Table]:
@@ -129,15 +123,14 @@ def _decision_tables(ts: IntArray, features: FloatArray, columns: list[str], wor
     return {"features": {"ts": ts, **named}, "decisions": {"ts": ts, **words}}
 
 
-def _frame_columns(frame: pl.DataFrame, names: Sequence[str]) -> Table:
-    return {n: epoch_ns(frame) if n == "ts" else frame[n].to_numpy() for n in names}
+def _frame_columns(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    times = {n for n in names if frame.schema[n].is_temporal()}
+    return {n: epoch_ns(frame, n) if n in times else frame[n].to_numpy() for n in names}
 
 
-def _fields(parts: list[np.ndarray], names: Sequence[str]) -> Table:
-    if not parts:
-        return {n: np.empty(0, dtype=np.int64 if n in ("ts", "lots", "position_lots") else np.float64) for n in names}
-    whole = np.concatenate(parts)
-    return {n: np.ascontiguousarray(whole[n]) for n in names}
+def _fields(parts: Sequence[np.ndarray], dtype: np.dtype) -> dict[str, np.ndarray]:
+    whole = np.concatenate([part for part in parts if part.size] or [np.empty(0, dtype)])
+    return {n: np.ascontiguousarray(whole[n]) for n in dtype.names or ()}
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 
 from live.bundle_files import load_bundle
-from live.decide import Decider
-from live.feeds import Recording, open_recording
+from live.decide import Decider, decision_event
+from live.feeds import Recording, bar_event, open_recording
 from live.journal import Journal
 from live.ports import Clock, SystemClock
 from live.proof import Trace, opened, prove
@@ -31,11 +32,20 @@ def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
     """Run one session and return the exit code: 0 proven equal, 1 different from research, 2 not run."""
     try:
         settings = read_settings(argv)
-        bundle, version = load_bundle(settings.bundle, settings.promoted)
+        bundle, version = find_bundle(settings)
         return replay(settings, bundle, version, clock or SystemClock())
     except (PlatformError, OSError) as error:
         Console(stderr=True).print(f"[red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
         return FAILED
+
+
+def find_bundle(settings: Settings) -> tuple[Bundle, str]:
+    """Return the bundle asked for and its version: exported, or of a registry where it is named ``models:/``."""
+    if settings.bundle.startswith("models:/"):
+        from live.registry import download_bundle  # loads mlflow
+
+        return download_bundle(settings.bundle)
+    return load_bundle(settings.bundle, settings.promoted)
 
 
 def replay(settings: Settings, bundle: Bundle, version: str, clock: Clock) -> int:
@@ -68,23 +78,25 @@ def _run(
     for number, at in recording.one_by_one():
         ts = recording.ts[at]
         columns = {name: values[at] for name, values in recording.columns.items()}
-        journal.write("bar", {"ts": int(ts[0]), "close": float(columns["close"][0])})
+        journal.write("bar", bar_event(recording, number))
         decisions, intent = decider.on_bar(ts, columns)
+        if decisions.ts.size:
+            journal.write("decision", decision_event(decisions))
+        exposure = np.full(1, np.nan)
         if intent is not None:
+            exposure[0] = intent.exposure
             standing = intent.exposure
             screen.orders += 1
             journal.write(
                 "order", {"client_id": intent.client_id, "decided_ns": intent.decided_ns, "exposure": intent.exposure}
             )
-        ledger = venue.on_bars(
-            ts, columns, recording.mark[at], recording.funding_rate[at], decisions.exposures_per_bar(1)
-        )
+        ledger = venue.on_bars(ts, columns, recording.mark[at], recording.funding_rate[at], exposure)
         for fill in ledger.fills:
             journal.write("fill", {"ts": int(fill["ts"]), "lots": int(fill["lots"]), "price": float(fill["price"]),
                                    "fee": float(fill["fee"])})  # fmt: skip
         screen.decisions += decisions.ts.size
         screen.fills += ledger.fills.size
-        trace.add(ts, decisions, ledger.rows, ledger.fills)
+        trace.add(ts, decisions, ledger)
         if number % 500 == 0:
             screen.update(number, int(ts[0]), float(columns["close"][0]), venue, standing)
 

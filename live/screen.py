@@ -26,10 +26,12 @@ class Screen:
         Bars that will come; 0 where that is not known.
     quiet : bool
         Show no live table.
+    console : Console, optional
+        Where to; the terminal by default.
     """
 
-    def __init__(self, bundle: Bundle, version: str, n_bars: int, quiet: bool) -> None:
-        self.console = Console()
+    def __init__(self, bundle: Bundle, version: str, n_bars: int, quiet: bool, console: Console | None = None) -> None:
+        self.console = console or Console()
         self._bundle, self._version, self._n_bars = bundle, version, n_bars
         self._live = None if quiet or not self.console.is_terminal else Live(console=self.console, refresh_per_second=4)
         self.decisions = self.orders = self.fills = 0

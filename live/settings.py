@@ -22,9 +22,11 @@ class Settings:
     mode : str
         ``paper``: orders are filled by the execution kernels.
     replay : Path
-        A lake folder, or a Parquet file of bars.
+        A lake folder, a Parquet file of bars, or the journal (``.jsonl``) of a session.
     start, end : str or None
         Part of the lake to replay, ISO dates; the bundle's hold-out where both are None.
+    funding : Path or None
+        Parquet file of funding rows, required where ``replay`` is a file of a perpetual's bars.
     promoted, journal : Path
         Folder of exported bundles; file that the session is written to.
     quiet : bool
@@ -55,7 +57,9 @@ def read_settings(argv: Sequence[str] | None = None) -> Settings:
     )
     parser.add_argument("--bundle", required=True, help="NAME@champion, NAME@3 or models:/NAME@champion")
     parser.add_argument("--mode", choices=["paper"], default="paper", help="paper: filled by the execution kernels")
-    parser.add_argument("--replay", required=True, type=Path, help="lake folder, or Parquet file of bars")
+    parser.add_argument(
+        "--replay", required=True, type=Path, help="lake folder, Parquet file of bars, or a session's journal (.jsonl)"
+    )
     parser.add_argument("--start", help="first day to replay (default: the bundle's hold-out)")
     parser.add_argument("--end", help="day after the last")
     parser.add_argument("--funding", type=Path, help="Parquet file of funding rows, where --replay is a file")

@@ -9,12 +9,13 @@ from pipelines.desk import account_settings, costs, holdout_start, open_desk
 from pipelines.params import Params
 from pipelines.workspace import REPORTS, Workspace, stage_main
 from research.backtest import Result, simulate
+from research.backtest.result import records_frame
 from research.kernel import FloatArray
 from research.market.bars import TS, arrays, epoch_ns, interval_ns
 from research.metrics.inference import probabilistic_sharpe_ratio_from_returns
+from research.metrics.returns import daily_returns
 from research.policy import BAR_INPUTS, Decisions, Policy, PolicySpec
 from research.predictor import Predictor
-from research.search.candidates import daily, trades_on_equity
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -37,9 +38,11 @@ def run(params: Params, workspace: Workspace) -> None:
         funding=desk.funding, mark=mark, **account_settings(params),
     )  # fmt: skip
     workspace.write_frame("data/backtest/decisions.parquet", decisions_frame(decisions, policy.columns))
+    # In codes, without the pending one: the table that a replay must reproduce.
+    workspace.write_frame("data/backtest/ledger_orders.parquet", records_frame(result.ledger.orders))
     for name, frame in (("equity", result.equity), ("fills", result.fills), ("orders", result.orders)):
         workspace.write_frame(f"data/backtest/{name}.parquet", frame)
-    workspace.write_frame("data/backtest/trades.parquet", trades_on_equity(result))
+    workspace.write_frame("data/backtest/trades.parquet", result.trades)
     workspace.write_json("data/backtest/feature_quantiles.json", _quantiles(desk.features[:first], desk.columns))
     workspace.write_json("data/backtest/window.json", {"start_ns": start_ns, "end_ns": _end(window, spec)})
     workspace.write_json(f"{REPORTS}/backtest.json", _figures(result))
@@ -49,7 +52,7 @@ def run(params: Params, workspace: Workspace) -> None:
 def _figures(result: Result) -> dict[str, float]:
     """Return the result's metrics, its significance, and what share of the gross profit costs took."""
     figures = result.metrics()
-    returns = daily(result.equity, result.initial_cash_quote)
+    returns = daily_returns(result.ts, result.equity["equity"].to_numpy(), result.initial_cash_quote)
     is_flat = returns.size < 3 or float(np.ptp(returns)) == 0.0
     gross = figures["final_equity"] - result.initial_cash_quote + figures["fees"] + figures["slippage"]
     figures["probabilistic_sharpe"] = float("nan") if is_flat else probabilistic_sharpe_ratio_from_returns(returns)

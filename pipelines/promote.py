@@ -24,7 +24,7 @@ from pipelines.desk import account_settings, costs
 from pipelines.params import Params, load_params
 from pipelines.publish import build_key, log_parent
 from pipelines.workspace import REPORTS, Workspace
-from research.bundle import Bundle
+from research.bundle import REFERENCE, Bundle
 from research.errors import GateRefused, PlatformError
 from research.policy import Policy, PolicySpec
 from research.predictor import Predictor
@@ -101,8 +101,9 @@ def make_bundle(params: Params, workspace: Workspace, override: str | None = Non
     predictor = Predictor.from_dict(candidate["predictor"], workspace.read_bytes("models/candidate/predictor.bin"))
     market = params.market
     files = {f"warm_{when}.bin": workspace.read_bytes(f"data/backtest/warm_{when}.bin") for when in ("start", "end")}
-    for name in ("decisions", "fills", "equity"):
-        files[f"reference/{name}.parquet"] = workspace.read_bytes(f"data/backtest/{name}.parquet")
+    for name in REFERENCE:
+        stored = "ledger_orders" if name == "orders" else name  # as the account keeps them, not in words
+        files[f"reference/{name}.parquet"] = workspace.read_bytes(f"data/backtest/{stored}.parquet")
     papers: dict[str, Any] = {
         "lineage": tracking.lineage(workspace.root),
         "gate": {

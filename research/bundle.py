@@ -19,7 +19,13 @@ from research.predictor import Predictor
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_REQUIRED = ("predictor.bin", "warm_start.bin", "warm_end.bin")
+REFERENCE = ("decisions", "orders", "fills", "equity")
+_REQUIRED = (
+    "predictor.bin",
+    "warm_start.bin",
+    "warm_end.bin",
+    *(f"reference/{name}.parquet" for name in REFERENCE),
+)
 
 
 @dataclass(frozen=True, slots=True)

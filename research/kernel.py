@@ -14,7 +14,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import json
 import math
+import textwrap
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ numba_config: Any = numba.core.config  # its settings are made at import: no che
 _ROOT = Path(__file__).resolve().parents[1]
 _CACHE_BASE = Path(numba_config.CACHE_DIR) if numba_config.CACHE_DIR else _ROOT / ".cache" / "kernels"
 _DECORATING = threading.Lock()
+POLICY: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
 def kernel(function: F) -> F:
@@ -60,7 +63,7 @@ def kernel(function: F) -> F:
     callable
         The compiled dispatcher; ``.py_func`` is the plain function.
     """
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
+    compiled: Any = numba.njit(**POLICY)(function)
     path = inspect.getsourcefile(function)
     if not hasattr(compiled, "enable_caching"):  # NUMBA_DISABLE_JIT=1: the plain function, for coverage and debugging
         return compiled
@@ -100,11 +103,56 @@ def source_key(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def sources_hash(paths: Sequence[Path]) -> str:
-    """Return the SHA-256 of source files and of every project module they import.
+def code_hash(functions: Sequence[Callable[..., Any]], modules: Sequence[str | Path] = ()) -> str:
+    """Return the SHA-256 of what kernels compute: the identity that a bundle is held against.
 
-    Machine and Numba version are left out: this is what a feature fingerprint is made of.
+    It covers each kernel's code, every kernel and constant that it names, directly or not, the JIT policy, and the
+    code of whole ``modules``. Comments, docstrings and layout are left out, and so is all that no kernel names: a
+    typo mended or a feature added elsewhere refuses no bundle. Python's own version is in it, since the syntax tree
+    is, and Numba's is not.
+
+    Parameters
+    ----------
+    functions : sequence of kernel
+        Compiled by :func:`kernel`.
+    modules : sequence of path
+        Source files that are hashed as a whole, without what they import.
     """
+    described = [json.dumps(POLICY, sort_keys=True)]
+    seen: set[str] = set()
+    queue = [inspect.unwrap(function) for function in functions]
+    while queue:
+        function = queue.pop()
+        name = f"{function.__module__}.{function.__qualname__}"
+        if name in seen:
+            continue
+        seen.add(name)
+        described.append(f"{name} {_code_of(textwrap.dedent(inspect.getsource(function)))}")
+        for used in sorted(set(function.__code__.co_names) & set(function.__globals__)):
+            value = function.__globals__[used]
+            plain = inspect.unwrap(value) if callable(value) else value
+            if inspect.isfunction(plain) and hasattr(value, "py_func"):
+                queue.append(plain)
+            elif isinstance(value, (bool, int, float, str, tuple)):
+                described.append(f"{name} {used}={value!r}")
+    described[1:] = sorted(described[1:])
+    described += [_code_of(Path(module).read_text()) for module in modules]
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()
+
+
+def _code_of(source: str) -> str:
+    """Return source as a syntax tree in text, without comments, docstrings and positions."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            body[0] = ast.Pass()  # type: ignore[index]
+    return ast.dump(tree)
+
+
+def sources_hash(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of source files, byte by byte, and of every project module they import."""
     files: set[Path] = set()
     queue = [Path(p).resolve() for p in paths]
     while queue:

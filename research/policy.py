@@ -9,26 +9,28 @@ import hashlib
 import inspect
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from research.errors import FingerprintMismatch, InvalidInput
+from research.execution.account import Account, first_fault
 from research.execution.ledger import trade
 from research.features.feature_set import FeatureSet
-from research.kernel import FloatArray, IntArray, KernelSpec, sources_hash
+from research.features.feature_stream import FeatureStream
+from research.kernel import FloatArray, IntArray, KernelSpec, code_hash
 from research.market.bars import interval_ns
-from research.market.resample import Resampler
+from research.market.resample import Resampler, resample_bars
 from research.predictor import Predictor
 from research.risk import SIZERS
 from research.strategies import STRATEGIES
 
 BAR_INPUTS = ("open", "high", "low", "close", "volume", "turnover", "trade_count", "taker_buy_volume")
-_MAGIC = b"policy/1"
+_MAGIC = b"policy/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +187,16 @@ class Policy:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the specification, the predictor and the sources of every kernel on a bar's way to a fill.
+        """SHA-256 over the specification, the predictor and the code of all that stands on a bar's way to a fill.
 
         Features, strategies and sizers that this policy does not use are left out: adding one refuses no bundle.
         """
         named = {**self.spec.to_dict(), "features": self.feature_set.fingerprint, "predictor": self.predictor.sha256}
         digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
-        kernels: tuple[Any, ...] = (self.rule.strategy.kernel, self.rule.sizer.kernel, trade)
-        files = [inspect.getfile(k.py_func) for k in kernels]
-        digest.update(sources_hash([Path(f) for f in (*files, inspect.getfile(Resampler))]).encode())
+        kernels: list[Any] = [self.rule.strategy.kernel, self.rule.sizer.kernel, resample_bars, trade, first_fault]
+        # What stands between the kernels is Python, and decides as well: order of columns, lots, leverage, scores.
+        between = [inspect.getfile(part) for part in (Policy, Predictor, FeatureStream, Resampler, Account)]
+        digest.update(code_hash(kernels, between).encode())
         return digest.hexdigest()
 
     def push(self, ts: IntArray, columns: Mapping[str, FloatArray]) -> Decisions:
@@ -219,7 +222,7 @@ class Policy:
         return Decisions(closed_ts, index, features, score, target, exposure)
 
     def snapshot(self) -> bytes:
-        """Return all that the policy remembers, with the fingerprint of the code that made it."""
+        """Return all that the policy remembers, with the fingerprint of the code that made it and a checksum."""
         parts = [
             bytes.fromhex(self.fingerprint),
             b"" if self._resampler is None else self._resampler.snapshot(),
@@ -227,41 +230,52 @@ class Policy:
             self.rule.strategy_state.tobytes(),
             self.rule.sizer_state.tobytes(),
         ]
-        return _MAGIC + b"".join(struct.pack("<q", len(part)) + part for part in parts)
+        body = b"".join(struct.pack("<q", len(part)) + part for part in parts)
+        return _MAGIC + struct.pack("<I", zlib.crc32(body)) + body
 
     def restore(self, blob: bytes) -> None:
-        """Continue from a snapshot.
+        """Continue from a snapshot; where it is refused, the policy is as it was.
 
         Raises
         ------
         FingerprintMismatch
             If another policy, or other kernel code, made it.
         InvalidInput
-            If the bytes are not a policy snapshot.
+            If the bytes are not a whole, unaltered policy snapshot.
         """
         parts = _unpack(blob)
         if parts[0].hex() != self.fingerprint:
-            raise FingerprintMismatch(
-                f"policy snapshot was made by {parts[0].hex()[:12]}, this is {self.fingerprint[:12]}"
-            )
-        if self._resampler is not None:
-            self._resampler.restore(parts[1])
-        self._stream.restore(parts[2])
-        for state, part in ((self.rule.strategy_state, parts[3]), (self.rule.sizer_state, parts[4])):
-            state[:] = np.frombuffer(part, dtype=np.float64)
+            made, here = parts[0].hex()[:12], self.fingerprint[:12]
+            raise FingerprintMismatch(f"policy snapshot was made by {made}, this is {here}")
+        fresh = Policy(self.spec, self.predictor)
+        if fresh._resampler is not None:
+            fresh._resampler.restore(parts[1])
+        fresh._stream.restore(parts[2])
+        fresh.rule.strategy_state = _state(parts[3], fresh.rule.strategy_state)
+        fresh.rule.sizer_state = _state(parts[4], fresh.rule.sizer_state)
+        self._resampler, self._stream, self.rule = fresh._resampler, fresh._stream, fresh.rule
 
 
 def _unpack(blob: bytes) -> list[bytes]:
-    if not blob.startswith(_MAGIC):
-        raise InvalidInput("policy snapshot", f"must begin with {_MAGIC!r}", blob[:8])
-    parts, at = [], len(_MAGIC)
-    while at < len(blob):
-        (size,) = struct.unpack_from("<q", blob, at)
-        parts.append(blob[at + 8 : at + 8 + size])
+    """Return the five parts of a snapshot, checked."""
+    header = len(_MAGIC) + 4
+    if not blob.startswith(_MAGIC) or len(blob) < header:
+        raise InvalidInput("policy snapshot", f"must begin with {_MAGIC!r}", blob[: len(_MAGIC)])
+    body = blob[header:]
+    if struct.unpack("<I", blob[len(_MAGIC) : header])[0] != zlib.crc32(body):
+        raise InvalidInput("policy snapshot", "must match its checksum: it was cut or altered; bytes", len(blob))
+    parts, at = [], 0
+    while at < len(body):
+        (size,) = struct.unpack_from("<q", body, at)
+        parts.append(body[at + 8 : at + 8 + size])
         at += 8 + size
-    if len(parts) != 5 or at != len(blob):
-        raise InvalidInput("policy snapshot", "must hold five whole parts", len(parts))
     return parts
+
+
+def _state(part: bytes, like: FloatArray) -> FloatArray:
+    if len(part) != like.nbytes:
+        raise InvalidInput("policy snapshot", f"must hold a state of {like.nbytes} bytes", len(part))
+    return np.frombuffer(part, dtype=np.float64).copy()
 
 
 def _registered(registry: Mapping[str, KernelSpec], name: str, subject: str) -> KernelSpec:

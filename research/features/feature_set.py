@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,7 +13,7 @@ import polars as pl
 from research.errors import InvalidInput
 from research.features.catalogue import CATALOGUE
 from research.features.feature_stream import Entry, FeatureStream
-from research.kernel import sources_hash
+from research.kernel import code_hash
 
 
 class FeatureSet:
@@ -88,9 +86,8 @@ class FeatureSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of columns, features, parameters and the source of their kernels; the order does not count."""
-        files = {Path(inspect.getfile(inspect.unwrap(entry.spec.kernel))) for entry in self._entries}
-        described = {"features": self.to_dict(), "sources": sources_hash(sorted(files))}
+        """SHA-256 of columns, features, parameters and the code of their kernels; the order does not count."""
+        described = {"features": self.to_dict(), "code": code_hash([entry.spec.kernel for entry in self._entries])}
         return hashlib.sha256(json.dumps(described, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def batch(self, bars: pl.DataFrame, threads: int = 1) -> pl.DataFrame:

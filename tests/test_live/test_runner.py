@@ -55,7 +55,7 @@ def test_the_holdout_replayed_bar_by_bar_equals_the_backtest(promoted, tmp_path,
     assert run(workspace, tmp_path) == runner.EQUAL
     shown = capsys.readouterr().out
     assert "hold-out backtest of the bundle" in shown
-    assert shown.count("yes") == 4
+    assert shown.count("yes") == 5
     events = list(read_journal(tmp_path / "session.jsonl"))
     assert events[0]["kind"] == "session"
     assert events[0]["version"] == version
@@ -98,7 +98,7 @@ def test_a_fresh_process_proves_it_too_on_other_days(promoted, window, tmp_path)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == runner.EQUAL, done.stderr
     assert "one block of the same kernels" in done.stdout
-    assert done.stdout.count("yes") == 4
+    assert done.stdout.count("yes") == 5
 
 
 def test_the_registry_serves_the_same_bundle(promoted, window, tmp_path):
@@ -137,6 +137,7 @@ def _altered(bundle: Bundle, folder: Path, **changes) -> Path:
         ("decisions", "rsi", "features.rsi[20000]"),
         ("decisions", "exposure", "decisions.exposure[20000]"),
         ("fills", "price", "fills.price[50]"),
+        ("orders", "target", "orders.target[50]"),
     ],
 )
 def test_one_bit_of_difference_is_found_named_and_fails(promoted, tmp_path, capsys, table, column, named):
@@ -165,7 +166,7 @@ def test_one_bit_of_difference_is_found_named_and_fails(promoted, tmp_path, caps
         decisions.exposures_per_bar(recording.ts.size),
     )
     trace = Trace(policy.columns)
-    trace.add(recording.ts, decisions, ledger.rows, ledger.fills)
+    trace.add(recording.ts, decisions, ledger)
     _, comparisons = prove(changed, recording, trace)
     wrong = [c for c in comparisons if not c.is_equal]
     assert len(wrong) == 1
@@ -244,4 +245,45 @@ def test_bars_with_holes_are_replayed_equal_to_one_block(promoted, window, tmp_p
     bars = workspace.clean.bars(*where, "1m", start=window["start_ns"] - 4 * NS_PER_DAY, end=window["start_ns"])
     at = pl.int_range(pl.len())
     bars.filter(~at.is_between(2_000, 2_050) & (at % 997 != 3)).write_parquet(tmp_path / "bars.parquet")
-    assert run(workspace, tmp_path, replay=tmp_path / "bars.parquet") == runner.EQUAL
+    workspace.clean.funding(*where).write_parquet(tmp_path / "funding.parquet")
+    funding = ["--funding", str(tmp_path / "funding.parquet")]
+    assert run(workspace, tmp_path, *funding, replay=tmp_path / "bars.parquet") == runner.EQUAL
+
+
+def test_a_perpetual_is_not_replayed_without_its_funding(promoted, window, tmp_path, capsys):
+    _, workspace, _ = promoted
+    where = ("simulated", "linear", "SOLUSDT")
+    bars = workspace.clean.bars(*where, "1m", start=window["start_ns"] - NS_PER_DAY, end=window["start_ns"])
+    bars.write_parquet(tmp_path / "bars.parquet")
+    assert run(workspace, tmp_path, replay=tmp_path / "bars.parquet") == runner.FAILED
+    assert "--funding is required" in capsys.readouterr().err
+
+
+def test_a_journal_replays_its_session(promoted, window, tmp_path):
+    """The second session reads nothing but the first one's journal, and writes the same."""
+    _, workspace, _ = promoted
+    days = ["--start", day(window["start_ns"] - 3 * NS_PER_DAY), "--end", day(window["start_ns"])]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(workspace, first, *days) == runner.EQUAL
+    assert run(workspace, second, replay=first / "session.jsonl") == runner.EQUAL
+    assert (first / "session.jsonl").read_bytes() == (second / "session.jsonl").read_bytes()
+    kinds = {event["kind"] for event in read_journal(second / "session.jsonl")}
+    assert kinds == {"session", "bar", "decision", "order", "fill", "proof"}
+
+
+def test_the_live_table_shows_where_the_session_stands(promoted):
+    from rich.console import Console
+
+    from live.screen import Screen
+    from live.venues.paper import PaperVenue
+
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=160)
+    with Screen(bundle, "7", 200, quiet=False, console=console) as screen:
+        screen.decisions, screen.fills = 41, 3
+        screen.update(99, 1_704_067_200_000_000_000, 101.5, PaperVenue(bundle), -0.25)
+    shown = out.getvalue()
+    for part in ("sol-intraday v7", "2024-01-01 00:00", "101.5", "-0.250", "10,000.00 USDT", "41", "50%"):
+        assert part in shown

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from live.bundle_files import load_bundle
+from live.registry import download_bundle
 from pipelines import promote as promotion
 from pipelines import tracking
 from pipelines.gate import selection_figures
@@ -42,7 +43,7 @@ def test_a_promoted_bundle_is_registered_and_exported_with_the_same_bytes(promot
     folder = workspace.root / "models/promoted" / model
     assert json.loads((folder / "aliases.json").read_text()) == {"champion": version, "challenger": version}
     exported, at = load_bundle(f"{model}@champion", workspace.root / "models/promoted")
-    registered, registered_at = load_bundle(f"models:/{model}@champion", workspace.root / "models/promoted")
+    registered, registered_at = download_bundle(f"models:/{model}@champion")
     assert at == registered_at == version
     assert exported.to_files() == registered.to_files()
 
