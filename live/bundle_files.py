@@ -1,11 +1,11 @@
-"""Exported bundles on disk: ``promoted/NAME/VERSION/`` and ``promoted/NAME/aliases.json``. It never asks a registry."""
+"""Exported bundles on disk: ``promoted/NAME/VERSION/`` and ``promoted/NAME/index.json``. It never asks a registry."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from research.bundle import Bundle
+from research.bundle import Bundle, manifest_sha256
 from research.errors import InvalidInput, NotInLake
 
 
@@ -30,16 +30,37 @@ def load_bundle(reference: str, promoted: Path) -> tuple[Bundle, str]:
     if not (name and at and selector) or "/" in reference or "\\" in reference or ".." in reference:
         raise InvalidInput("--bundle", "must look like NAME@champion or models:/NAME@champion", reference)
     folder = promoted / name
-    aliases = folder / "aliases.json"
-    known = json.loads(aliases.read_text()) if aliases.is_file() else {}
-    version = str(known.get(selector, selector))
+    aliases, hashes = _index(folder / "index.json")
+    version = aliases.get(selector, selector)
     if not (folder / version).is_dir():
-        found = ", ".join(f"{alias} → {v}" for alias, v in sorted(known.items())) or "none"
+        found = ", ".join(f"{alias} → {v}" for alias, v in sorted(aliases.items())) or "none"
         raise NotInLake(f"{reference}: no such bundle below {promoted} (aliases: {found}); promote one first")
-    return read_bundle(folder / version), version
+    return read_bundle(folder / version, hashes.get(version, "")), version
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Return the bundle whose files are below ``folder``."""
+def read_bundle(folder: Path, expected: str) -> Bundle:
+    """Return the bundle whose files are below ``folder``.
+
+    Parameters
+    ----------
+    expected : str
+        SHA-256 of its manifest, as told by whoever named the bundle.
+    """
     files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Bundle.from_files(files)
+    bundle = Bundle.from_files(files)
+    if manifest_sha256(files) != expected:
+        raise InvalidInput(f"{folder}/manifest.json", "does not match the hash it was promoted with: it was altered")
+    return bundle
+
+
+def _index(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return alias to version and version to hash of the manifest; both empty where nothing was promoted."""
+    if not path.is_file():
+        return {}, {}
+    try:
+        index = json.loads(path.read_bytes())
+        found = tuple({str(k): str(v) for k, v in index[part].items()} for part in ("aliases", "manifest_sha256"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        rule = f"must map aliases to versions and versions to hashes: {type(error).__name__} {error}"
+        raise InvalidInput(str(path), rule) from error
+    return found[0], found[1]

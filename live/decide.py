@@ -50,7 +50,7 @@ class Decider:
         self._standing = 0.0
 
     def on_bar(self, ts: IntArray, columns: Mapping[str, FloatArray]) -> tuple[Decisions, OrderIntent | None]:
-        """Consume one closed bar; return the decisions made at its close (none or one) and the intent, if it is new."""
+        """Consume closed bars; return the decisions made at their closes, and the last one's intent where it is new."""
         decisions = self._policy.push(ts, columns)
         if not decisions.ts.size or decisions.exposure[-1] == self._standing:
             return decisions, None

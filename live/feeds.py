@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import polars as pl
 from live.journal import read_journal
 from live.settings import Settings
 from research.bundle import Bundle
-from research.errors import InvalidInput, NotInLake
+from research.errors import CorruptFile, InvalidInput, NotInLake
 from research.execution.funding import funding_per_bar
 from research.kernel import FloatArray, IntArray
 from research.market.bars import arrays, conform, epoch_ns, interval_ns, on_clock
 from research.market.lake import Lake
+from research.market.lake_rows import time_range
 from research.policy import BAR_INPUTS
 
 
@@ -35,17 +36,24 @@ class Recording:
         Open of the mark price, NaN where it is not recorded.
     funding_rate : (n,) array of float64
         Rate settled in the bar, 0 where none is.
+    ahead : int
+        Bars at the head that are not replayed one by one: they lead from the hold-out's begin to the range asked for.
     """
 
     ts: IntArray
     columns: dict[str, FloatArray]
     mark: FloatArray
     funding_rate: FloatArray
+    ahead: int = 0
 
     def one_by_one(self) -> Iterator[tuple[int, slice]]:
-        """Yield (number, slice of one bar), oldest first."""
-        for i in range(self.ts.size):
+        """Yield (number, slice of one bar), oldest first, those ahead left out."""
+        for i in range(self.ahead, self.ts.size):
             yield i, slice(i, i + 1)
+
+    def columns_at(self, at: slice) -> dict[str, FloatArray]:
+        """Return the columns of a range of bars."""
+        return {name: values[at] for name, values in self.columns.items()}
 
 
 def open_recording(settings: Settings, bundle: Bundle) -> Recording:
@@ -86,28 +94,36 @@ def _from_journal(path: Path) -> Recording:
 def _from_lake(folder: Path, settings: Settings, bundle: Bundle) -> Recording:
     lake, instrument, interval = Lake(folder), bundle.instrument, bundle.spec.base_interval
     where = (instrument.venue, instrument.market, instrument.symbol)
-    start: int | str = bundle.window["start_ns"] if settings.start is None else settings.start
-    end: int | str = bundle.window["end_ns"] if settings.end is None else settings.end
+    held_from, held_to = bundle.window["start_ns"], bundle.window["end_ns"]
+    asked = (held_from, held_to) if settings.start is None else time_range(settings.start, settings.end)
+    # A range within the hold-out is reached from its begin, so that it meets the backtest as it stood there.
+    start, end = (held_from if held_from < asked[0] < asked[1] <= held_to else asked[0]), asked[1]
     bars = lake.bars(*where, interval, start=start, end=end)
     funding = lake.funding(*where) if instrument.market == "linear" else None
     try:
         mark = lake.mark(*where, interval, start=start, end=end) if instrument.market == "linear" else None
     except NotInLake:  # the engine then charges funding on the bar's open, in research as here
         mark = None
-    whole = (start, end) if isinstance(start, int) and isinstance(end, int) else (None, None)
-    return _recording(bars, mark, funding, interval, *whole)
+    whole = (start, end) if held_from <= start < end <= held_to else (None, None)
+    recording = _recording(bars, mark, funding, interval, *whole)
+    return replace(recording, ahead=(asked[0] - start) // interval_ns(interval))
 
 
 def _from_file(path: Path, settings: Settings, bundle: Bundle) -> Recording:
-    bars = conform(pl.read_parquet(path), "bars", str(path))
+    bars = conform(_parquet(path), "bars", str(path))
     if settings.funding is None and bundle.instrument.market == "linear":
         raise InvalidInput("--funding", "is required with a file of bars: a perpetual pays funding")
     funding = (
-        None
-        if settings.funding is None
-        else conform(pl.read_parquet(settings.funding), "funding", str(settings.funding))
+        None if settings.funding is None else conform(_parquet(settings.funding), "funding", str(settings.funding))
     )
     return _recording(bars, None, funding, bundle.spec.base_interval, None, None)
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CorruptFile(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 
 def _recording(

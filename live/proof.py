@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,14 +12,16 @@ import polars as pl
 from live.feeds import Recording
 from live.venues.paper import PaperVenue
 from research.bundle import REFERENCE, Bundle
+from research.errors import InvalidInput
 from research.execution.account import Ledger
 from research.execution.records import FILLS, ORDERS, ROWS
 from research.kernel import FloatArray, IntArray
-from research.market.bars import epoch_ns
+from research.market.bars import epoch_ns, interval_ns
 from research.parity import Comparison, Table, compare
 from research.policy import Decisions, Policy
 
 TABLES = ("features", "decisions", "orders", "fills", "equity")
+_TIME = {"features": "ts", "decisions": "ts", "orders": "done_ts", "fills": "ts", "equity": "ts"}
 _RECORDS = {"orders": ORDERS, "fills": FILLS, "equity": ROWS}  # every field of each is compared
 
 
@@ -65,30 +67,53 @@ class Trace:
         }
 
 
-def prove(bundle: Bundle, recording: Recording, trace: Trace) -> tuple[str, list[Comparison]]:
+def prove(bundle: Bundle, recording: Recording, trace: Trace, policy: Policy) -> tuple[str, list[Comparison]]:
     """Compare a replay with research's run of the same bars.
+
+    Parameters
+    ----------
+    policy : Policy
+        As the replay left it.
 
     Returns
     -------
     subject : str
-        What it was compared with: the bundle's hold-out backtest where the bars are those, otherwise the same
-        kernels run over all bars as one block.
+        What it was compared with: the bundle's hold-out backtest where the bars begin with it; otherwise there is
+        no such run, and the same kernels over all bars as one block stand in.
     comparisons : list of Comparison
-        One for each of :data:`TABLES`.
+        One for each of :data:`TABLES`, and at the end of the hold-out one for the state that the policy is left in.
+
+    Raises
+    ------
+    InvalidInput
+        If no decision was made: nothing would be proven.
     """
-    if is_holdout(bundle, recording):
-        subject, expected = "the hold-out backtest of the bundle", _reference(bundle, trace.columns)
-    else:
-        subject, expected = "one block of the same kernels", in_one_block(bundle, recording)
-    actual = trace.tables()
-    return subject, [compare(name, expected[name], actual[name]) for name in TABLES]
+    if not trace.decisions:
+        raise InvalidInput("the bars replayed", "must close at least one decision bar", f"{recording.ts.size} bars")
+    actual, end_ns = trace.tables(), int(recording.ts[-1]) + interval_ns(bundle.spec.base_interval)
+    if int(recording.ts[0]) != bundle.window["start_ns"] or end_ns > bundle.window["end_ns"]:
+        expected = in_one_block(bundle, recording)
+        return "one block of the same kernels (no backtest of these bars is in the bundle)", _compared(expected, actual)
+    expected = _reference(bundle, trace.columns)
+    if end_ns < bundle.window["end_ns"]:
+        decided = end_ns - interval_ns(bundle.spec.decision_interval) + 1
+        ends = {"features": decided, "decisions": decided, "equity": end_ns, "orders": end_ns, "fills": end_ns}
+        expected = {name: _until(table, _TIME[name], ends[name], actual[name]) for name, table in expected.items()}
+        return "the hold-out backtest of the bundle, up to these bars", _compared(expected, actual)
+    states = [{"byte": np.frombuffer(b, dtype=np.uint8)} for b in (bundle.files["warm_end.bin"], policy.snapshot())]
+    return "the hold-out backtest of the bundle", [*_compared(expected, actual), compare("state", *states)]
 
 
-def is_holdout(bundle: Bundle, recording: Recording) -> bool:
-    """Whether a recording spans exactly the bundle's hold-out."""
-    step = int(recording.ts[1] - recording.ts[0]) if recording.ts.size > 1 else 0
-    span = (int(recording.ts[0]), int(recording.ts[-1]) + step)
-    return span == (bundle.window["start_ns"], bundle.window["end_ns"])
+def _compared(expected: Mapping[str, Table], actual: Mapping[str, Table]) -> list[Comparison]:
+    return [compare(name, expected[name], actual[name]) for name in TABLES]
+
+
+def _until(table: Table, time: str, end_ns: int, actual: Table) -> Table:
+    """Return the rows before ``end_ns``; one at that very time belongs to either side, as the replay has it."""
+    before, upto = (int(np.searchsorted(table[time], end_ns, side=side)) for side in ("left", "right"))  # type: ignore[call-overload]
+    rows = len(actual[time])
+    keep = rows if before <= rows <= upto else before
+    return {name: values[:keep] for name, values in table.items()}
 
 
 def in_one_block(bundle: Bundle, recording: Recording) -> dict[str, Table]:
@@ -109,7 +134,12 @@ def opened(bundle: Bundle, recording: Recording) -> tuple[Policy, PaperVenue]:
 
 
 def _reference(bundle: Bundle, columns: Sequence[str]) -> dict[str, Table]:
-    frames = {n: pl.read_parquet(io.BytesIO(bundle.files[f"reference/{n}.parquet"])) for n in REFERENCE}
+    frames = {}
+    for name in REFERENCE:
+        try:
+            frames[name] = pl.read_parquet(io.BytesIO(bundle.files[f"reference/{name}.parquet"]))
+        except pl.exceptions.PolarsError as error:
+            raise InvalidInput(f"bundle.reference/{name}.parquet", f"must be Parquet: {error}") from error
     decisions = frames["decisions"]
     words = {n: decisions[n].to_numpy() for n in ("score", "target", "exposure")}
     features = decisions.select(columns).to_numpy()

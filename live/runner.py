@@ -25,11 +25,11 @@ from research.bundle import Bundle
 from research.errors import PlatformError
 from research.market.bars import interval_ns
 
-EQUAL, DIFFERENT, FAILED = 0, 1, 2
+EQUAL, FAILED, DIFFERENT = 0, 2, 3  # 1 is an unforeseen error of Python itself
 
 
 def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
-    """Run one session and return the exit code: 0 proven equal, 1 different from research, 2 not run."""
+    """Run one session and return the exit code: 0 proven equal, 2 not run, 3 different from research."""
     try:
         settings = read_settings(argv)
         bundle, version = find_bundle(settings)
@@ -61,7 +61,7 @@ def replay(settings: Settings, bundle: Bundle, version: str, clock: Clock) -> in
                         "mode": settings.mode, "wall_ns": clock.now_ns(), "bars": int(recording.ts.size)},
         )  # fmt: skip
         _run(recording, decider, venue, trace, journal, screen)
-        subject, comparisons = prove(bundle, recording, trace)
+        subject, comparisons = prove(bundle, recording, trace, policy)
         is_equal = all(c.is_equal for c in comparisons)
         journal.write(
             "proof", {"subject": subject, "equal": is_equal, "sha256": {c.name: c.actual for c in comparisons}}
@@ -75,9 +75,15 @@ def _run(
     recording: Recording, decider: Decider, venue: PaperVenue, trace: Trace, journal: Journal, screen: Screen
 ) -> None:
     standing = 0.0
+    if recording.ahead:
+        at = slice(0, recording.ahead)
+        ts, columns = recording.ts[at], recording.columns_at(at)
+        decisions, _ = decider.on_bar(ts, columns)
+        exposure = decisions.exposures_per_bar(recording.ahead)
+        trace.add(ts, decisions, venue.on_bars(ts, columns, recording.mark[at], recording.funding_rate[at], exposure))
     for number, at in recording.one_by_one():
         ts = recording.ts[at]
-        columns = {name: values[at] for name, values in recording.columns.items()}
+        columns = recording.columns_at(at)
         journal.write("bar", bar_event(recording, number))
         decisions, intent = decider.on_bar(ts, columns)
         if decisions.ts.size:

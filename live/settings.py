@@ -53,7 +53,7 @@ def read_settings(argv: Sequence[str] | None = None) -> Settings:
     """Parse the command line; ``PERPETUA_JOURNAL`` names the folder of journals where ``--journal`` does not."""
     parser = argparse.ArgumentParser(
         prog="python -m live.runner",
-        description="Run a promoted model. Exit code 1: its decisions differ from research.",
+        description="Run a promoted model. Exit code 3: its decisions differ from research.",
     )
     parser.add_argument("--bundle", required=True, help="NAME@champion, NAME@3 or models:/NAME@champion")
     parser.add_argument("--mode", choices=["paper"], default="paper", help="paper: filled by the execution kernels")

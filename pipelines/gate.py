@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+
 import numpy as np
 
 from pipelines.params import Params
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 from research.kernel import FloatArray
 from research.metrics.inference import deflated_sharpe_ratio, expected_maximum_sharpe, sharpe_moments
+from research.metrics.returns import DAYS_PER_YEAR
 from research.validation import Check, evaluate_gate
 
+_DAILY, _TRIALS = "data/search/daily.parquet", "data/search/trials.parquet"
 _STAGES = ("search", "backtest", "walk_forward", "monte_carlo")
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write the verdict and its table; a refusal is a result, not a failure of the stage."""
     figures = flat({stage: workspace.read_json(f"{REPORTS}/{stage}.json") for stage in _STAGES})
+    read = (*(f"{REPORTS}/{stage}.json" for stage in _STAGES), _DAILY, _TRIALS)
+    judged = {name: hashlib.sha256(workspace.read_bytes(name)).hexdigest() for name in read}
     figures |= selection_figures(
-        workspace.read_frame("data/search/daily.parquet")["ret"].to_numpy(),
-        workspace.read_frame("data/search/trials.parquet")["sharpe_day"].to_numpy(),
+        workspace.read_frame(_DAILY)["ret"].to_numpy(),
+        workspace.read_frame(_TRIALS)["sharpe_day"].to_numpy(),
         int(figures["search.trials"] + figures["walk_forward.trials"]),
     )
     checks = [Check(name, c.figure, c.op, c.threshold, c.why) for name, c in params.gate.checks.items()]
@@ -27,7 +34,8 @@ def run(params: Params, workspace: Workspace) -> None:
     selection = {k: v for k, v in figures.items() if k.startswith("selection.")}
     workspace.write_frame(f"{REPORTS}/gate.csv", verdict.table)
     workspace.write_json(
-        f"{REPORTS}/gate.json", {"passed": verdict.passed, "checks": len(checks), "failed": refused, **selection}
+        f"{REPORTS}/gate.json",
+        {"passed": verdict.passed, "checks": len(checks), "failed": refused, **selection, "judged": judged},
     )
 
 
@@ -41,8 +49,9 @@ def selection_figures(daily: FloatArray, trial_sharpes: FloatArray, n_trials: in
     trial_sharpes : (n,) array
         Sharpe ratio per day of every trial of the search; NaN where it does not exist.
     n_trials : int
-        All trials ever made of this candidate: those of the walk-forward's searches count too. Their ratios are
-        of shorter windows, so that the spread of the search's alone is what the maximum is expected from.
+        All trials of this build: those of the walk-forward's searches count too, those of earlier builds and other
+        parameter files do not. The walk-forward's ratios are of shorter windows, so that the spread of the search's
+        alone is what the maximum is expected from.
 
     Returns
     -------
@@ -54,7 +63,7 @@ def selection_figures(daily: FloatArray, trial_sharpes: FloatArray, n_trials: in
     figures = dict.fromkeys(("sharpe", "expected_maximum_sharpe", "deflated_sharpe"), missing)
     if daily.size > 2 and np.ptp(daily) > 0.0 and known.size > 1:
         moments, variance = sharpe_moments(daily), float(known.var(ddof=1))
-        year = 365.0**0.5
+        year = math.sqrt(DAYS_PER_YEAR)
         figures = {
             "sharpe": moments.sharpe * year,
             "expected_maximum_sharpe": expected_maximum_sharpe(n_trials, variance) * year,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -21,13 +22,15 @@ from rich.table import Table
 
 from pipelines import tracking
 from pipelines.desk import account_settings, costs
+from pipelines.gate import selection_figures
 from pipelines.params import Params, load_params
-from pipelines.publish import build_key, log_parent
+from pipelines.publish import data_key, log_parent, receipt
 from pipelines.workspace import REPORTS, Workspace
-from research.bundle import REFERENCE, Bundle
-from research.errors import GateRefused, PlatformError
+from research.bundle import REFERENCE, Bundle, fingerprint, manifest_sha256
+from research.errors import GateRefused, InvalidInput, PlatformError
 from research.policy import Policy, PolicySpec
 from research.predictor import Predictor
+from research.validation import Check, evaluate_gate
 
 REFUSED = 3  # exit code of a refused promotion
 
@@ -61,40 +64,92 @@ def main(argv: Sequence[str] | None = None) -> int:
 def promote(params: Params, workspace: Workspace, alias: str, override: str | None = None) -> str:
     """Register the candidate, move ``alias`` to it and export it; return the version.
 
+    Interrupted anywhere, the champion of before still loads, and the same call completes the promotion.
+
     Raises
     ------
     GateRefused
         If the gate refused and no override is given: nothing is registered, exported or moved.
+    InvalidInput
+        If files or parameters are not those that the gate judged.
     """
+    _require_judged(params, workspace)
     gate = workspace.read_json(f"{REPORTS}/gate.json")
     if not gate["passed"] and not override:
         raise GateRefused(
             f"{len(gate['failed'])} of {gate['checks']} checks failed: {', '.join(gate['failed'])}; no alias was moved"
         )
-    bundle = make_bundle(params, workspace, override)
-    files = bundle.to_files()
-    digest = hashlib.sha256(files["manifest.json"]).hexdigest()
-    model = params.publish.model
-    version = tracking.registered_as(model, digest)
-    with tempfile.TemporaryDirectory() as folder:
-        _write_all(Path(folder), files)
-        if version is None:
-            run_id = log_parent(params, workspace, build_key(params, workspace))
-            tags = {
-                "bundle_sha256": digest,
-                "gate": "overridden" if override else "passed",
-                **tracking.lineage(workspace.root),
-            }
-            version = tracking.register(params.publish.experiment, model, Path(folder), run_id, tags)
+    counted = _require_all_trials(params, workspace, override)
+    bundle = make_bundle(params, workspace, override, counted)
+    for warm in ("start", "end"):
+        bundle.policy(warm)
+    model, files = params.publish.model, bundle.to_files()
     target = workspace.root / "models/promoted" / model
-    _export(target, version, files)
-    for name in dict.fromkeys(("challenger", alias)):
-        tracking.set_alias(model, name, version)
-    _write_atomic(target / "aliases.json", json.dumps(tracking.aliases(model), indent=1, sort_keys=True).encode())
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed: two promotions never interleave
+        version = _registered(params, workspace, files, "overridden" if override else "passed")
+        _export(target, version, files)
+        for name in dict.fromkeys(("challenger", alias)):
+            tracking.set_alias(model, name, version)
+        _write_index(target, tracking.aliases(model))
     return version
 
 
-def make_bundle(params: Params, workspace: Workspace, override: str | None = None) -> Bundle:
+def _require_judged(params: Params, workspace: Workspace) -> None:
+    """Refuse what changed since the gate: its figures, the candidate, the backtest, or the parameters."""
+    judged, here = workspace.read_json(f"{REPORTS}/publish.json")["sha256"], receipt(params, workspace)["sha256"]
+    changed = [name for name in here if judged.get(name) != here[name]]
+    if changed:
+        raise InvalidInput(", ".join(changed), "must be what the gate judged: run dvc repro before promoting")
+    gated = workspace.read_json(f"{REPORTS}/gate.json")["judged"]
+    stale = [name for name, digest in gated.items() if hashlib.sha256(workspace.read_bytes(name)).hexdigest() != digest]
+    if stale:
+        raise InvalidInput(", ".join(stale), "must be what the gate read: run dvc repro before promoting")
+
+
+def _require_all_trials(params: Params, workspace: Workspace, override: str | None) -> dict[str, float]:
+    """Deflate once more, by the trials of every build on the same data and hold-out that the tracking store knows.
+
+    The gate sees its own build; whoever tries another parameter file has searched as well.
+    """
+    key = receipt(params, workspace)["build_key"]
+    builds, others = tracking.trials_of_other_builds(params.publish.experiment, data_key(workspace), key)
+    own = workspace.read_json(f"{REPORTS}/gate.json")["selection.trials"]
+    figures = selection_figures(
+        workspace.read_frame("data/search/daily.parquet")["ret"].to_numpy(),
+        workspace.read_frame("data/search/trials.parquet")["sharpe_day"].to_numpy(),
+        int(own) + others,
+    )
+    checks = [Check(n, c.figure, c.op, c.threshold) for n, c in params.gate.checks.items() if c.figure in figures]
+    if builds and checks and not override:
+        verdict = evaluate_gate(figures, checks)
+        if not verdict.passed:
+            reasons = "; ".join(verdict.table.filter(~verdict.table["passed"])["reason"].to_list())
+            raise GateRefused(f"with the {others} trials of {builds} other builds on the same data: {reasons}")
+    return {
+        "builds": builds + 1.0,
+        "trials": figures["selection.trials"],
+        "deflated_sharpe": figures["selection.deflated_sharpe"],
+    }
+
+
+def _registered(params: Params, workspace: Workspace, files: dict[str, bytes], gate: str) -> str:
+    """Return the version that holds these files, registered now where there is none."""
+    model, digest = params.publish.model, manifest_sha256(files)
+    version = tracking.registered_as(model, digest)
+    if version is not None:
+        return version
+    with tempfile.TemporaryDirectory() as folder:
+        _write_all(Path(folder), files)
+        run_id = log_parent(params, workspace, receipt(params, workspace)["build_key"])
+        tags = {"bundle_sha256": digest, "gate": gate, **tracking.lineage(workspace.root)}
+        return tracking.register(params.publish.experiment, model, Path(folder), run_id, tags)
+
+
+def make_bundle(
+    params: Params, workspace: Workspace, override: str | None = None, counted: dict[str, float] | None = None
+) -> Bundle:
     """Return the candidate as a bundle, with its proof and its papers."""
     candidate = workspace.read_json("models/candidate/candidate.json")
     spec = PolicySpec.from_dict(candidate["policy"])
@@ -117,15 +172,27 @@ def make_bundle(params: Params, workspace: Workspace, override: str | None = Non
         "trials": {
             stage: workspace.read_frame(f"data/{stage}/trials.parquet").height for stage in ("search", "walk_forward")
         },
+        "selection_over_all_builds": counted,
         "features": workspace.read_json(f"{REPORTS}/features.json"),
         "feature_quantiles": workspace.read_json("data/backtest/feature_quantiles.json"),
     }
+    terms = (
+        workspace.clean.instrument(market.venue, market.market, market.symbol),
+        costs(params),
+        account_settings(params),
+    )
     return Bundle(
-        name=params.publish.model, spec=spec, predictor=predictor,
-        instrument=workspace.clean.instrument(market.venue, market.market, market.symbol),
-        costs=costs(params), account=account_settings(params), window=workspace.read_json("data/backtest/window.json"),
-        fingerprint=Policy(spec, predictor).fingerprint, files=files, papers=papers,
-    )  # fmt: skip
+        name=params.publish.model,
+        spec=spec,
+        predictor=predictor,
+        instrument=terms[0],
+        costs=terms[1],
+        account=terms[2],
+        window=workspace.read_json("data/backtest/window.json"),
+        fingerprint=fingerprint(Policy(spec, predictor), *terms),
+        files=files,
+        papers=papers,
+    )
 
 
 def _print_gate(console: Console, workspace: Workspace) -> None:
@@ -150,12 +217,31 @@ def _shown(value: object, name: str) -> str:
 
 
 def _export(target: Path, version: str, files: dict[str, bytes]) -> None:
-    """Write ``target/version`` as a whole; an export that is there already holds the same bytes."""
-    target.mkdir(parents=True, exist_ok=True)
+    """Write ``target/version`` as a whole, unless it is there already; the folder is never without its files."""
+    place = target / version
+    manifest = place / "manifest.json"
+    if manifest.is_file() and manifest.read_bytes() == files["manifest.json"]:
+        return
+    for left in target.glob(".export-*"):  # of a promotion that was killed: the lock says that none is under way
+        shutil.rmtree(left)
     temporary = Path(tempfile.mkdtemp(dir=target, prefix=".export-"))
+    temporary.chmod(0o755)  # mkdtemp's 0700 would hide it from the account that trades
     _write_all(temporary, files)
-    shutil.rmtree(target / version, ignore_errors=True)
-    os.replace(temporary, target / version)
+    if place.exists():  # the same version of another store: the new files first, then the old ones away
+        os.replace(place, target / f".export-old-{version}")
+    os.replace(temporary, place)
+    shutil.rmtree(target / f".export-old-{version}", ignore_errors=True)
+
+
+def _write_index(target: Path, aliases: dict[str, str]) -> None:
+    """Write which alias is which version, and the hash of each version's manifest, of what is exported here."""
+    here = {p.name: manifest_sha256({"manifest.json": (p / "manifest.json").read_bytes()}) for p in _versions(target)}
+    index = {"aliases": {a: v for a, v in sorted(aliases.items()) if v in here}, "manifest_sha256": here}
+    _write_atomic(target / "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
+
+
+def _versions(target: Path) -> list[Path]:
+    return sorted(p for p in target.iterdir() if not p.name.startswith(".") and (p / "manifest.json").is_file())
 
 
 def _write_all(folder: Path, files: dict[str, bytes]) -> None:

@@ -20,20 +20,40 @@ _ARTIFACTS = {
     "features": "data/features/lineage.parquet",
 }
 
+# Files that become the bundle, beside the figures: what is promoted is what was judged.
+_JUDGED = (
+    "models/candidate/candidate.json",
+    "models/candidate/predictor.bin",
+    *(f"data/backtest/{n}.parquet" for n in ("decisions", "ledger_orders", "fills", "equity")),
+    *(f"data/backtest/{n}" for n in ("warm_start.bin", "warm_end.bin", "window.json", "feature_quantiles.json")),
+)
+
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Log the build once; the receipt holds its key and no run id, so that a rebuild gives the same bytes."""
-    key = build_key(params, workspace)
-    log_parent(params, workspace, key)
-    workspace.write_json(f"{REPORTS}/publish.json", {"build_key": key})
+    """Log the build once; the receipt holds hashes and no run id, so that a rebuild gives the same bytes."""
+    made = receipt(params, workspace)
+    log_parent(params, workspace, made["build_key"])
+    workspace.write_json(f"{REPORTS}/publish.json", made)
 
 
-def build_key(params: Params, workspace: Workspace) -> str:
-    """Return the hash of everything that the gate depends on."""
+def receipt(params: Params, workspace: Workspace) -> dict[str, Any]:
+    """Return what this build is: the hash of everything that the gate judged, as a whole and file by file.
+
+    A promotion refuses files and parameters that are not those of the receipt.
+    """
     decided = params.model_dump_json(by_alias=True, exclude={"report", "publish"})
-    digest = hashlib.sha256(decided.encode())
-    for name in _FIGURES:
-        digest.update(workspace.read_bytes(f"{REPORTS}/{name}.json"))
+    parts = {"params": hashlib.sha256(decided.encode()).hexdigest()}
+    for name in (*(f"{REPORTS}/{figure}.json" for figure in _FIGURES), *_JUDGED):
+        parts[name] = hashlib.sha256(workspace.read_bytes(name)).hexdigest()
+    whole = hashlib.sha256("".join(f"{name} {part}\n" for name, part in parts.items()).encode()).hexdigest()
+    return {"build_key": whole[:16], "sha256": parts}
+
+
+def data_key(workspace: Workspace) -> str:
+    """Return the hash of the clean series and of where the hold-out begins: what builds on the same data share."""
+    digest = hashlib.sha256(str(workspace.read_json("data/backtest/window.json")["start_ns"]).encode())
+    for path in sorted((workspace.root / "data/clean").rglob("*.parquet")):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
@@ -44,6 +64,7 @@ def log_parent(params: Params, workspace: Workspace, key: str) -> str:
     gate: dict[str, Any] = figures["gate"]
     tags = {**lineage(workspace.root), "gate": "passed" if gate["passed"] else "refused"}
     tags["feature_fingerprint"] = figures["features"]["fingerprint"]
+    tags["data_key"] = data_key(workspace)
     return log_build(
         params.publish.experiment, key, params=params.model_dump(by_alias=True), metrics=numbers, tags=tags,
         folds=workspace.read_frame("data/walk_forward/folds.parquet").to_dicts(),

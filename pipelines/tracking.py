@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from pipelines.workspace import flat
+from research.errors import TrackingError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,19 +38,22 @@ def connect(experiment: str) -> tuple[Any, str]:
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     uri = tracking_uri()
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(experiment)
-    if found is not None:
-        return client, found.experiment_id
     folder = None
-    if uri.startswith("sqlite:///"):
-        folder = (Path(uri.removeprefix("sqlite:///")).parent / "artifacts" / experiment).as_uri()
-    return client, client.create_experiment(experiment, artifact_location=folder)
+    try:
+        if uri.startswith("sqlite:///"):
+            store = Path(uri.removeprefix("sqlite:///")).parent
+            store.mkdir(parents=True, exist_ok=True)
+            folder = (store / "artifacts" / experiment).as_uri()
+        mlflow.set_tracking_uri(uri)
+        client = mlflow.MlflowClient()
+        found = client.get_experiment_by_name(experiment)
+        return client, client.create_experiment(experiment, folder) if found is None else found.experiment_id
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise TrackingError(f"tracking store {uri}: {str(error).splitlines()[0]}") from error
 
 
 def lineage(root: Path = Path(".")) -> dict[str, str]:
@@ -128,18 +132,34 @@ def log_build(
     return run_id
 
 
+def trials_of_other_builds(experiment: str, data_key: str, build_key: str) -> tuple[int, int]:
+    """Return how many other builds searched the same data with the same hold-out, and the trials of all of them."""
+    client, experiment_id = connect(experiment)
+    found = client.search_runs(
+        [experiment_id], f"tags.data_key = '{data_key}' and tags.state = 'complete'", max_results=5_000
+    )
+    trials = {r.data.tags["build_key"]: int(r.data.metrics.get("gate.selection.trials", 0)) for r in found}
+    trials.pop(build_key, None)
+    return len(trials), sum(trials.values())
+
+
 def register(experiment: str, model: str, folder: Path, run_id: str, tags: Mapping[str, str]) -> str:
-    """Register the bundle below ``folder`` as a new version of ``model``; return the version."""
+    """Register the bundle below ``folder`` as a new version of ``model``; return the version.
+
+    ``tags`` holds ``bundle_sha256``, the hash of its manifest.
+    """
     from mlflow.exceptions import MlflowException
 
     client, _ = connect(experiment)
-    client.log_artifacts(run_id, str(folder), "bundle")
+    # A folder of its own for every bundle of a run: a version's source is never written again.
+    place = f"bundle/{tags['bundle_sha256'][:16]}"
+    client.log_artifacts(run_id, str(folder), place)
     try:
         client.create_registered_model(model)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    source = f"{client.get_run(run_id).info.artifact_uri}/bundle"
+    source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
     return str(client.create_model_version(model, source, run_id, tags=dict(tags)).version)
 
 

@@ -49,7 +49,7 @@ class Bundle:
     window : mapping
         ``start_ns`` and ``end_ns`` of the hold-out that ``reference`` describes.
     fingerprint : str
-        Of the policy when it was made; see :attr:`Policy.fingerprint`.
+        Of policy and money terms when it was made; see :func:`fingerprint`.
     files : mapping of str to bytes
         ``warm_start.bin`` and ``warm_end.bin`` (policy states before and after the hold-out), and the tables
         ``reference/NAME.parquet`` of the hold-out backtest, which a replay must reproduce.
@@ -74,13 +74,14 @@ class Bundle:
         Raises
         ------
         FingerprintMismatch
-            If the kernels now running are not those it was made with.
+            If the kernels now running, or the money terms, are not those it was made with.
         """
         policy = Policy(self.spec, self.predictor)
-        if policy.fingerprint != self.fingerprint:
+        here = fingerprint(policy, self.instrument, self.costs, self.account)
+        if here != self.fingerprint:
             raise FingerprintMismatch(
-                f"bundle {self.name} was made by kernels {self.fingerprint[:12]}, "
-                f"the code here is {policy.fingerprint[:12]}: "
+                f"bundle {self.name} was made by kernels and terms {self.fingerprint[:12]}, "
+                f"those here are {here[:12]}: "
                 "check out the bundle's commit, or train and promote again"
             )
         if warm is not None:
@@ -116,14 +117,7 @@ class Bundle:
         InvalidInput
             If a file is missing, altered, or the manifest is not one of this format.
         """
-        if MANIFEST not in files:
-            raise InvalidInput("bundle", f"must hold {MANIFEST}; files are", sorted(files))
-        try:
-            manifest = json.loads(files[MANIFEST])
-        except ValueError as error:
-            raise InvalidInput(f"bundle.{MANIFEST}", f"must be JSON: {error}") from error
-        if manifest.get("format") != _FORMAT:
-            raise InvalidInput(f"bundle.{MANIFEST}.format", f"must be {_FORMAT}", manifest.get("format"))
+        manifest = _manifest(files)
         for name, expected in manifest["sha256"].items():
             if name not in files:
                 raise InvalidInput(f"bundle.{name}", "is missing")
@@ -132,15 +126,46 @@ class Bundle:
         for name in _REQUIRED:
             if name not in manifest["sha256"]:
                 raise InvalidInput(f"bundle.{name}", "is not in the manifest")
-        return cls(
-            name=manifest["name"],
-            spec=PolicySpec.from_dict(manifest["policy"]),
-            predictor=Predictor.from_dict(manifest["predictor"], files["predictor.bin"]),
-            instrument=Instrument.from_dict(manifest["instrument"]),
-            costs=Costs(**manifest["costs"]),
-            account=manifest["account"],
-            window=manifest["window"],
-            fingerprint=manifest["fingerprint"],
-            papers=manifest["papers"],
-            files={name: files[name] for name in manifest["sha256"] if name != "predictor.bin"},
-        )
+        try:
+            return cls(
+                name=manifest["name"],
+                spec=PolicySpec.from_dict(manifest["policy"]),
+                predictor=Predictor.from_dict(manifest["predictor"], files["predictor.bin"]),
+                instrument=Instrument.from_dict(manifest["instrument"]),
+                costs=Costs(**manifest["costs"]),
+                account={str(k): v for k, v in manifest["account"].items()},
+                window={name: int(manifest["window"][name]) for name in ("start_ns", "end_ns")},
+                fingerprint=manifest["fingerprint"],
+                papers=manifest["papers"],
+                files={name: files[name] for name in manifest["sha256"] if name != "predictor.bin"},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            rule = f"must describe a bundle: {type(error).__name__} {error}"
+            raise InvalidInput(f"bundle.{MANIFEST}", rule) from error
+
+
+def fingerprint(policy: Policy, instrument: Instrument, costs: Costs, account: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a policy's fingerprint and the terms it trades money at."""
+    terms = {"instrument": instrument.to_dict(), "costs": asdict(costs), "account": dict(account)}
+    return hashlib.sha256(f"{policy.fingerprint} {json.dumps(terms, sort_keys=True)}".encode()).hexdigest()
+
+
+def manifest_sha256(files: Mapping[str, bytes]) -> str:
+    """Return the hash that stands for a whole bundle: that of its manifest, which holds those of all other files."""
+    return hashlib.sha256(files[MANIFEST]).hexdigest()
+
+
+def _manifest(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return a manifest of this format that names files by their hashes."""
+    if MANIFEST not in files:
+        raise InvalidInput("bundle", f"must hold {MANIFEST}; files are", sorted(files))
+    try:
+        manifest = json.loads(files[MANIFEST])
+    except ValueError as error:
+        raise InvalidInput(f"bundle.{MANIFEST}", f"must be JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise InvalidInput(f"bundle.{MANIFEST}.format", f"must be {_FORMAT}", found)
+    if not isinstance(manifest.get("sha256"), dict):
+        raise InvalidInput(f"bundle.{MANIFEST}.sha256", "must map file names to hashes")
+    return manifest

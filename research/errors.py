@@ -14,6 +14,7 @@
     ├── SourceError                    an exchange or file source failed
     │   ├── RetryLater                 passing: the same call may succeed
     │   └── RefusedBySource            final: the request itself is wrong
+    ├── TrackingError              the tracking store or registry could not be reached or written
     ├── FingerprintMismatch            a bundle was made by other kernel code
     └── GateRefused                    a promotion was asked for that the gate did not pass
 """
@@ -86,6 +87,10 @@ class RetryLater(SourceError):
 
 class RefusedBySource(SourceError):
     """A final failure: the request itself is refused."""
+
+
+class TrackingError(PlatformError):
+    """The tracking store or the registry could not be reached, read or written."""
 
 
 class FingerprintMismatch(PlatformError):

@@ -1,5 +1,6 @@
 """The runner on a promoted bundle: equal to research to the bit, and anything else is refused or reported."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -40,6 +41,10 @@ def run(workspace, folder, *arguments, bundle="sol-intraday@champion", promoted=
     return runner.main([*given, *arguments], FixedClock())
 
 
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
 def day(ns: int) -> str:
     return pl.Series([ns]).cast(TS).dt.strftime("%Y-%m-%d")[0]
 
@@ -55,7 +60,7 @@ def test_the_holdout_replayed_bar_by_bar_equals_the_backtest(promoted, tmp_path,
     assert run(workspace, tmp_path) == runner.EQUAL
     shown = capsys.readouterr().out
     assert "hold-out backtest of the bundle" in shown
-    assert shown.count("yes") == 5
+    assert shown.count("yes") == 6  # five tables, and the state that the policy is left in
     events = list(read_journal(tmp_path / "session.jsonl"))
     assert events[0]["kind"] == "session"
     assert events[0]["version"] == version
@@ -126,7 +131,8 @@ def _altered(bundle: Bundle, folder: Path, **changes) -> Path:
     for name, content in Bundle(**fields).to_files().items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(content)
-    (folder / bundle.name / "aliases.json").write_text(json.dumps({"champion": "1"}))
+    index = {"aliases": {"champion": "1"}, "manifest_sha256": {"1": digest(target)}}
+    (folder / bundle.name / "index.json").write_text(json.dumps(index))
     return folder
 
 
@@ -154,7 +160,8 @@ def test_one_bit_of_difference_is_found_named_and_fails(promoted, tmp_path, caps
     buffer = io.BytesIO()
     frame.with_columns(pl.Series(column, values)).write_parquet(buffer)
     files = {**bundle.files, f"reference/{table}.parquet": buffer.getvalue()}
-    changed = read_bundle(_altered(bundle, tmp_path, files=files) / bundle.name / "1")
+    folder = _altered(bundle, tmp_path, files=files) / bundle.name / "1"
+    changed = read_bundle(folder, digest(folder))
     recording = _holdout(workspace, bundle)
     policy, venue = opened(changed, recording)
     decisions = policy.push(recording.ts, recording.columns)
@@ -167,7 +174,7 @@ def test_one_bit_of_difference_is_found_named_and_fails(promoted, tmp_path, caps
     )
     trace = Trace(policy.columns)
     trace.add(recording.ts, decisions, ledger)
-    _, comparisons = prove(changed, recording, trace)
+    _, comparisons = prove(changed, recording, trace, policy)
     wrong = [c for c in comparisons if not c.is_equal]
     assert len(wrong) == 1
     assert wrong[0].difference.startswith(named)
@@ -179,6 +186,60 @@ def _holdout(workspace, bundle):
     from live.settings import read_settings
 
     return open_recording(read_settings(["--bundle", "x@y", "--replay", str(workspace.root / "data/clean")]), bundle)
+
+
+def test_days_within_the_holdout_equal_the_backtest_of_those_days(promoted, window, tmp_path, capsys):
+    """They are reached from the hold-out's begin, so that features, position and equity are those of the backtest."""
+    _, workspace, _ = promoted
+    days = ["--start", day(window["start_ns"] + 20 * NS_PER_DAY), "--end", day(window["start_ns"] + 22 * NS_PER_DAY)]
+    assert run(workspace, tmp_path, *days) == runner.EQUAL
+    shown = capsys.readouterr().out
+    assert "the hold-out backtest of the bundle, up to these bars" in shown.replace("\n", " ")
+    bars = [e for e in read_journal(tmp_path / "session.jsonl") if e["kind"] == "bar"]
+    assert len(bars) == 2 * 1440
+    assert f"{22 * 1440:,}" in shown
+
+
+def test_a_row_missing_from_the_reference_of_those_days_is_a_difference(promoted, window, tmp_path, capsys):
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    frame = pl.read_parquet(io.BytesIO(bundle.files["reference/orders.parquet"]))
+    buffer = io.BytesIO()
+    pl.concat([frame.head(3), frame.tail(-4)]).write_parquet(buffer)
+    folder = _altered(bundle, tmp_path, files={**bundle.files, "reference/orders.parquet": buffer.getvalue()})
+    end = ["--start", day(window["start_ns"] + 20 * NS_PER_DAY), "--end", day(window["start_ns"] + 21 * NS_PER_DAY)]
+    assert run(workspace, tmp_path, *end, promoted=folder) == runner.DIFFERENT
+    assert "orders" in capsys.readouterr().out
+
+
+def test_another_state_after_the_holdout_is_a_difference(promoted, tmp_path, capsys):
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    files = {**bundle.files, "warm_end.bin": bundle.files["warm_start.bin"]}
+    assert run(workspace, tmp_path, promoted=_altered(bundle, tmp_path, files=files)) == runner.DIFFERENT
+    assert "state.byte" in capsys.readouterr().out
+
+
+def test_a_range_without_a_decision_proves_nothing_and_says_so(promoted, window, tmp_path, capsys):
+    _, workspace, _ = promoted
+    minute = ["--start", day(window["start_ns"]) + "T00:00", "--end", day(window["start_ns"]) + "T00:01"]
+    assert run(workspace, tmp_path, *minute) == runner.FAILED
+    assert "at least one decision bar" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"costs": "free"}, {"account": "leverage"}])
+def test_other_money_terms_are_refused(promoted, tmp_path, capsys, change):
+    from research.execution import Costs
+
+    _, workspace, _ = promoted
+    bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")
+    terms = (
+        {"costs": Costs(taker_fee_bps=0.0)}
+        if "costs" in change
+        else {"account": {**bundle.account, "max_leverage": 50}}
+    )
+    assert run(workspace, tmp_path, promoted=_altered(bundle, tmp_path, **terms)) == runner.FAILED
+    assert "FingerprintMismatch" in capsys.readouterr().err
 
 
 def test_a_difference_ends_the_runner_with_its_exit_code(promoted, tmp_path, capsys):
@@ -212,6 +273,64 @@ def test_an_altered_file_is_refused(promoted, tmp_path, capsys):
     model.write_bytes(bytes(content))
     assert run(workspace, tmp_path, promoted=tmp_path / "promoted") == runner.FAILED
     assert "predictor.bin does not match" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        (("costs",), None, "manifest.json"),
+        (("sha256",), None, "sha256"),
+        (("window",), {}, "manifest.json"),
+        (("window",), None, "manifest.json"),
+        (("costs", "colour"), 1, "manifest.json"),
+        (("policy", "strategy"), None, "manifest"),
+        (("format",), 9, "format"),
+        (("account",), [1], "manifest"),
+        (("fingerprint",), None, "manifest"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_refused_in_words(promoted, tmp_path, capsys, path, change, said):
+    _, workspace, version = promoted
+    shutil.copytree(workspace.root / "models/promoted", tmp_path / "promoted")
+    folder = tmp_path / "promoted/sol-intraday" / version
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    node = manifest
+    for part in path[:-1]:
+        node = node[part]
+    if change is None:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = change
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    index = {"aliases": {"champion": version}, "manifest_sha256": {version: digest(folder)}}
+    (tmp_path / "promoted/sol-intraday/index.json").write_text(json.dumps(index))
+    assert run(workspace, tmp_path, promoted=tmp_path / "promoted") == runner.FAILED
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b'{"aliases": {}}', b"\xff\xfe"])
+def test_a_damaged_index_is_refused_in_words(promoted, tmp_path, capsys, content):
+    _, workspace, _ = promoted
+    shutil.copytree(workspace.root / "models/promoted", tmp_path / "promoted")
+    (tmp_path / "promoted/sol-intraday/index.json").write_bytes(content)
+    assert run(workspace, tmp_path, promoted=tmp_path / "promoted") == runner.FAILED
+    assert "index.json" in capsys.readouterr().err
+
+
+def test_a_manifest_that_nobody_promoted_is_refused(promoted, tmp_path, capsys):
+    _, workspace, version = promoted
+    shutil.copytree(workspace.root / "models/promoted", tmp_path / "promoted")
+    manifest = tmp_path / "promoted/sol-intraday" / version / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"override": null', b'"override": "me"'))
+    assert run(workspace, tmp_path, promoted=tmp_path / "promoted") == runner.FAILED
+    assert "does not match the hash it was promoted with" in capsys.readouterr().err
+
+
+def test_a_replay_that_is_no_parquet_is_named(promoted, tmp_path, capsys):
+    _, workspace, _ = promoted
+    (tmp_path / "bars.parquet").write_text("time,price")
+    assert run(workspace, tmp_path, replay=tmp_path / "bars.parquet") == runner.FAILED
+    assert "cannot be read as Parquet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

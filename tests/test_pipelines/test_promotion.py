@@ -1,6 +1,7 @@
 """Gate, registry and export: what passes is promoted as a whole, what is refused leaves no trace."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from live.bundle_files import load_bundle
 from live.registry import download_bundle
 from pipelines import promote as promotion
-from pipelines import tracking
+from pipelines import publish, tracking
 from pipelines.gate import selection_figures
-from research.errors import GateRefused
+from pipelines.workspace import Workspace
+from research.errors import GateRefused, InvalidInput, TrackingError
 
 
 def test_the_default_profile_passes_without_an_override(default_build):
@@ -41,7 +43,9 @@ def test_a_promoted_bundle_is_registered_and_exported_with_the_same_bytes(promot
     model = params.publish.model
     assert tracking.aliases(model) == {"champion": version, "challenger": version}
     folder = workspace.root / "models/promoted" / model
-    assert json.loads((folder / "aliases.json").read_text()) == {"champion": version, "challenger": version}
+    index = json.loads((folder / "index.json").read_text())
+    assert index["aliases"] == {"champion": version, "challenger": version}
+    assert set(index["manifest_sha256"]) == {version}
     exported, at = load_bundle(f"{model}@champion", workspace.root / "models/promoted")
     registered, registered_at = download_bundle(f"models:/{model}@champion")
     assert at == registered_at == version
@@ -64,6 +68,118 @@ def test_a_bundle_tells_what_it_came_from(promoted):
 def test_promoting_the_same_candidate_again_makes_no_new_version(promoted):
     params, workspace, version = promoted
     assert promotion.promote(params, workspace, "champion") == version
+
+
+@pytest.mark.parametrize(
+    "change", ["costs.taker_fee_bps=0.0", "costs.max_leverage=3.0", "gate.checks.drawdown.threshold=-0.3", "seed=8"]
+)
+def test_parameters_that_the_gate_did_not_judge_are_not_promoted(promoted, capsys, change):
+    params, workspace, version = promoted
+    assert promotion.main(["--root", str(workspace.root), "--set", change]) == 1
+    assert "must be what the gate judged" in capsys.readouterr().out.replace("\n", " ")
+    assert tracking.aliases(params.publish.model)["champion"] == version
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "models/candidate/predictor.bin",
+        "data/backtest/warm_end.bin",
+        "data/backtest/fills.parquet",
+        "data/reports/gate.json",
+        "data/reports/backtest.json",
+    ],
+)
+def test_files_that_the_gate_did_not_judge_are_not_promoted(promoted, tmp_path, name):
+    params, workspace, _ = promoted
+    shutil.copytree(workspace.root, tmp_path / "copy", ignore=shutil.ignore_patterns("lake"))
+    path = tmp_path / "copy" / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(InvalidInput, match="must be what the gate judged") as caught:
+        promotion.promote(params, Workspace(tmp_path / "copy"), "champion")
+    assert name in str(caught.value)
+
+
+def test_figures_made_after_the_gate_are_not_promoted(promoted, tmp_path):
+    """The receipt can be made anew; what the gate read cannot."""
+    params, workspace, _ = promoted
+    other = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, other.root, ignore=shutil.ignore_patterns("lake"))
+    figures = other.read_json("data/reports/backtest.json")
+    other.write_json("data/reports/backtest.json", {**figures, "sharpe": 99.0})
+    publish.run(params, other)
+    with pytest.raises(InvalidInput, match="must be what the gate read"):
+        promotion.promote(params, other, "champion")
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+@pytest.mark.parametrize("step", ["register", "_export", "set_alias", "_write_index", "_write_all"])
+def test_a_promotion_killed_anywhere_leaves_a_champion_that_loads(small_build, tmp_path, monkeypatch, step):
+    params, workspace = small_build
+    other = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, other.root, ignore=shutil.ignore_patterns("lake"))
+    named = params.model_copy(update={"publish": params.publish.model_copy(update={"model": f"killed-{step}"})})
+    promoted_folder = other.root / "models/promoted"
+    first = promotion.promote(named, other, "champion", override="first")
+    holder = tracking if hasattr(tracking, step) else promotion
+
+    def killed(*arguments, **named_arguments):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holder, step, killed)
+        with pytest.raises(Killed):
+            promotion.promote(named, other, "champion", override="second")
+    bundle, version = load_bundle(f"killed-{step}@champion", promoted_folder)
+    assert version == first
+    assert bundle.papers["override"] == "first"
+    second = promotion.promote(named, other, "champion", override="second")
+    bundle, version = load_bundle(f"killed-{step}@champion", promoted_folder)
+    assert version == second == str(int(first) + 1)
+    assert bundle.papers["override"] == "second"
+    assert [p.name for p in (promoted_folder / f"killed-{step}").glob(".export-*")] == []
+    registered, _ = download_bundle(f"models:/killed-{step}@champion")
+    assert registered.to_files() == bundle.to_files()
+
+
+def test_an_older_version_keeps_its_own_bytes_in_the_registry(small_build):
+    params, workspace = small_build
+    named = params.model_copy(update={"publish": params.publish.model_copy(update={"model": "two-versions"})})
+    promotion.promote(named, workspace, "champion", override="one")
+    promotion.promote(named, workspace, "challenger", override="two")
+    champion, _ = download_bundle("models:/two-versions@champion")
+    challenger, _ = download_bundle("models:/two-versions@challenger")
+    assert (champion.papers["override"], challenger.papers["override"]) == ("one", "two")
+
+
+def test_trials_of_other_builds_on_the_same_data_count_as_well(promoted, build_pipeline, tmp_path, monkeypatch):
+    params, workspace, version = promoted
+    monkeypatch.setattr(tracking, "trials_of_other_builds", lambda *unused: (40, 10**11))
+    with pytest.raises(GateRefused, match="trials of 40 other builds on the same data"):
+        promotion.promote(params, workspace, "champion")
+    assert tracking.aliases(params.publish.model)["champion"] == version
+
+
+def test_other_builds_are_found_by_their_data(small_build, small_overrides, build_pipeline, tmp_path):
+    params, workspace = small_build
+    key = publish.receipt(params, workspace)["build_key"]
+    data = publish.data_key(workspace)
+    before = tracking.trials_of_other_builds(params.publish.experiment, data, key)
+    build_pipeline(tmp_path, *small_overrides, "search.sizer_params.band=0.4")
+    builds, trials = tracking.trials_of_other_builds(params.publish.experiment, data, key)
+    assert builds == before[0] + 1
+    assert trials == before[1] + workspace.read_json("data/reports/gate.json")["selection.trials"]
+    assert tracking.trials_of_other_builds(params.publish.experiment, "other data", key) == (0, 0)
+
+
+def test_a_store_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is no database, but long enough to look like one" * 40)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(TrackingError, match=r"mlflow\.db"):
+        tracking.connect("anything")
 
 
 def test_an_override_promotes_and_is_recorded(small_build):
