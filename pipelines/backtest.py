@@ -50,13 +50,11 @@ def run(params: Params, workspace: Workspace) -> None:
 
 
 def _figures(result: Result) -> dict[str, float]:
-    """Return the result's metrics, its significance, and what share of the gross profit costs took."""
+    """Return the result's metrics and its significance."""
     figures = result.metrics()
     returns = daily_returns(result.ts, result.equity["equity"].to_numpy(), result.initial_cash_quote)
     is_flat = returns.size < 3 or float(np.ptp(returns)) == 0.0
-    gross = figures["final_equity"] - result.initial_cash_quote + figures["fees"] + figures["slippage"]
     figures["probabilistic_sharpe"] = float("nan") if is_flat else probabilistic_sharpe_ratio_from_returns(returns)
-    figures["cost_share"] = (figures["fees"] + figures["slippage"]) / gross if gross > 0.0 else float("inf")
     return figures
 
 

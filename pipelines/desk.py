@@ -11,7 +11,7 @@ from research.errors import InvalidInput
 from research.execution.costs import Costs
 from research.market.bars import NS_PER_DAY, interval_ns
 from research.policy import PolicySpec
-from research.search.candidates import Candidate, Desk
+from research.search.desk import Candidate, Desk
 
 
 def candidates(params: Params) -> list[Candidate]:

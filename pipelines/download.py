@@ -23,11 +23,11 @@ from pipelines.summary import table_text
 from research.errors import InvalidInput, NotInLake, PlatformError
 from research.kernel import IntArray
 from research.market.bars import NS_PER_MS, epoch_ns, interval_ns
+from research.market.funding_rows import NS_PER_HOUR, funding_holes
 from research.market.instruments import Instrument
 from research.market.lake import Lake
 from research.market.lake_rows import WriteReport, time_ns
 from research.market.sources.bybit import CONTEXT_NS, KINDS, MARKETS, VENUE, BybitSource
-from research.market.sources.funding_intervals import NS_PER_HOUR
 
 PAGES_PER_WRITE = 20  # a write rewrites its month: one per page would write 45 times what one per 20 pages does
 NEAR_ROWS = 500  # stretches closer than this are asked for as one
@@ -105,10 +105,10 @@ def _grid_ranges(ts: IntArray, step: int, start_ns: int, end_ns: int) -> list[Ra
 
 
 def _funding_ranges(stored: pl.DataFrame, start_ns: int, end_ns: int) -> list[Range]:
-    ts, hours = epoch_ns(stored), stored["interval_hours"].to_numpy()
+    ts = epoch_ns(stored)
     ranges = [(start_ns, int(ts[0]))] if ts[0] > start_ns else []
-    holes = np.flatnonzero(np.rint(np.diff(ts) / NS_PER_HOUR) > hours[1:])
-    ranges += [(int(ts[i]) + 1, int(ts[i + 1])) for i in holes]
+    alone = np.flatnonzero(funding_holes(ts, stored["interval_hours"].to_numpy()))
+    ranges += [(int(ts[i - 1]) + 1, int(ts[i])) for i in alone]
     last = (max(start_ns, int(ts[-1]) - CONTEXT_NS), end_ns)
     return [(low, min(high, last[0])) for low, high in ranges if low < last[0]] + [last]
 

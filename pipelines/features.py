@@ -5,26 +5,47 @@ from __future__ import annotations
 from pipelines.params import Params
 from pipelines.series import traded_series
 from pipelines.workspace import REPORTS, Workspace, stage_main
+from research.errors import InvalidInput
 from research.features import FeatureSet
 from research.market.resample import resample
+
+RESERVED = ("close", "score")  # the table's own column, and the predictor's output
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write ``data/features/table.parquet``: ts, close and one column per feature output."""
-    market = params.market
+    market, features = params.market, feature_set(params)
     bars, _, _ = traded_series(params, workspace)
     if market.base_interval != market.decision_interval:
         bars = resample(bars, market.base_interval, market.decision_interval)
-    feature_set = FeatureSet(params.features.columns)
-    table = feature_set.batch(bars, threads=2)
+    table = features.batch(bars, threads=2)
     table.insert_column(1, bars["close"])
     workspace.write_frame("data/features/table.parquet", table)
-    workspace.write_frame("data/features/lineage.parquet", feature_set.lineage())
+    workspace.write_frame("data/features/lineage.parquet", features.lineage())
     figures = {
-        "fingerprint": feature_set.fingerprint, "columns": feature_set.columns, "rows": table.height,
-        "lookback_bars": feature_set.lookback, "warmup_bars": feature_set.warmup,
+        "fingerprint": features.fingerprint, "columns": features.columns, "rows": table.height,
+        "lookback_bars": features.lookback, "warmup_bars": features.warmup,
     }  # fmt: skip
     workspace.write_json(f"{REPORTS}/features.json", figures)
+
+
+def feature_set(params: Params) -> FeatureSet:
+    """Return the feature set of ``features.columns``.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the column whose feature or parameter is unknown or out of range, or whose name is taken.
+    """
+    for column, given in params.features.columns.items():
+        key = f"features.columns.{column}"
+        try:
+            FeatureSet({column: given})
+        except InvalidInput as error:
+            raise InvalidInput(f"{key}: {error.subject}", error.rule, error.received) from error
+        if column in RESERVED:
+            raise InvalidInput(key, f"must not be called {' or '.join(RESERVED)}")
+    return FeatureSet(params.features.columns)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -19,12 +18,12 @@ from research.market.sources.files import read_market_folder
 
 def run(params: Params, workspace: Workspace) -> None:
     """Fill ``data/lake`` from nothing, so that what a run reads is what its parameters say."""
-    shutil.rmtree(workspace.root / "data/lake", ignore_errors=True)
-    lake = workspace.lake
     source = {"simulated": _simulated, "files": _files, "lake": _lake}[params.ingest.source]
-    source(params, lake)
-    if lake.series().is_empty():
-        raise InvalidInput("ingest", f"found no rows in source {params.ingest.source!r}")
+    with workspace.replacing("data/lake") as folder:  # what was there stays until all of the new lake is
+        lake = Lake(folder)
+        source(params, lake)
+        if lake.series().is_empty():
+            raise InvalidInput("ingest", f"found no rows in source {params.ingest.source!r}")
 
 
 def _simulated(params: Params, lake: Lake) -> None:

@@ -1,6 +1,8 @@
-"""``params.yaml`` as typed, validated values. It runs nothing.
+"""``params.yaml`` as typed values that agree with each other. It runs nothing.
 
-Each section has the name of the stage that it steers; the sections in :data:`SHARED` are read by several.
+Each section has the name of the stage that it steers; the sections in :data:`SHARED` are read by several. What the
+registries know (features, strategies, sizers and their parameters) is checked in :mod:`pipelines.checks`: here it
+would make every stage depend on the code of all of them.
 """
 
 from __future__ import annotations
@@ -8,21 +10,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from research.errors import InvalidInput
 from research.market.bars import INTERVALS
+from research.market.quality import POLICIES
+from research.market.quality_funding import FUNDING_POLICIES
+from research.market.simulated_spec import DEFAULT_SYMBOLS
 
 SHARED = ("seed", "market", "costs")
+# What the first part of a gate's figure may be: a stage whose report holds figures, or the gate's own selection.
+FIGURE_SOURCES = ("search", "backtest", "walk_forward", "monte_carlo", "selection")
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def _day(value: str) -> str:
+    """Return a day as it was given, refused unless it is one: year, month, day and no time."""
+    try:
+        is_day = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        is_day = False
+    if not is_day:
+        raise ValueError("must be a day such as 2024-01-01")
+    return value
+
+
+def _figure(value: str) -> str:
+    """Return a figure's name, refused unless it begins with where it comes from."""
+    source, _, name = value.partition(".")
+    if source not in FIGURE_SOURCES or not name:
+        raise ValueError(f"must begin with one of {', '.join(f'{s}.' for s in FIGURE_SOURCES)}")
+    return value
+
+
+Day = Annotated[str, AfterValidator(_day)]
+Figure = Annotated[str, AfterValidator(_figure)]
 Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
 
 
@@ -45,7 +73,7 @@ class Market(_Section):
 class CostParams(_Section):
     """What trading costs; a null fee means the instrument's own, dated one."""
 
-    taker_fee_bps: float | None = Field(ge=-10, le=1_000)
+    taker_fee_bps: float | None = Field(ge=0, le=1_000)
     half_spread_bps: float = Field(ge=0, le=1_000)
     slippage_bps: float = Field(ge=0, le=1_000)
     latency_bars: int = Field(ge=0, le=1_000)
@@ -57,38 +85,59 @@ class SimulatedSource(_Section):
     """The embedded market."""
 
     symbols: list[str] = Field(min_length=1)
-    start: str
+    start: Day
     days: int = Field(ge=2, le=3_650)
     edge: float = Field(ge=0, le=10)
 
     @model_validator(mode="after")
-    def _start_is_a_date(self) -> SimulatedSource:
-        try:
-            date.fromisoformat(self.start)
-        except ValueError as error:
-            raise ValueError(f"start must be a date such as 2024-01-01, received {self.start!r}") from error
+    def _symbols_are_known(self) -> SimulatedSource:
+        known = [symbol.symbol for symbol in DEFAULT_SYMBOLS]
+        unknown = [name for name in self.symbols if name not in known]
+        if unknown:
+            raise ValueError(f"symbols must be among {', '.join(known)}; received {unknown[0]!r}")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"symbols must each be named once; received {self.symbols}")
         return self
 
 
-class FilesSource(_Section):
+class _Range(_Section):
+    start: Day | None = None
+    end: Day | None = None
+
+    @model_validator(mode="after")
+    def _start_is_before_end(self) -> _Range:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"start must be before end {self.end}; received {self.start}")
+        return self
+
+    @property
+    def days(self) -> int | None:
+        """Days of the range, None where it is open."""
+        if self.start is None or self.end is None:
+            return None
+        return (date.fromisoformat(self.end) - date.fromisoformat(self.start)).days
+
+
+class FilesSource(_Range):
     """A folder laid out as ``{venue}/{market}/{symbol}/{interval}.parquet``, with funding and mark beside it.
 
     ``market_folder`` names the middle part where the folder calls it otherwise (``usdm`` for Binance's linear market).
+    ``mark_interval`` is null (no mark: the bar's open stands in) or ``market.base_interval``: a coarser mark has no
+    price at most bars. ``start`` is included, ``end`` is not.
     """
 
     folder: str
     market_folder: str | None = None
-    start: str | None = None
-    end: str | None = None
-    mark_interval: str | None = None
+    mark_interval: Interval | None = None
 
 
-class LakeSource(_Section):
-    """A lake filled by ``python -m pipelines.download`` or ``python -m pipelines.import_files``."""
+class LakeSource(_Range):
+    """A lake filled by ``python -m pipelines.download`` or ``python -m pipelines.import_files``.
+
+    ``start`` is included, ``end`` is not.
+    """
 
     folder: str
-    start: str | None = None
-    end: str | None = None
 
 
 class Ingest(_Section):
@@ -99,15 +148,48 @@ class Ingest(_Section):
     files: FilesSource
     lake: LakeSource
 
+    @property
+    def days(self) -> int | None:
+        """Days that the source can hold at most, None where only the data say."""
+        if self.source == "simulated":
+            return self.simulated.days
+        return self.files.days if self.source == "files" else self.lake.days
 
-Policy = Literal["error", "drop", "nan", "keep"]
+
+QualityPolicy = Literal["error", "drop", "nan", "keep"]
+FundingPolicy = Literal["error", "drop", "nan", "keep", "snap"]
+
+
+# Found by looking at rows on both sides. Measured: with 1,000 planted prints of 3 %, removing spikes turned a
+# walk-forward Sharpe ratio of -1.1 into 3.7.
+_HINDSIGHT = ("spike", "jump", "stale", "volume_spike")
 
 
 class Validate(_Section):
-    """What is done about each kind of defect, and the share of bars that may be missing."""
+    """What is done about each kind of defect, and the share of bars that may be missing.
 
-    policies: dict[str, Policy]
+    ``policies`` are for bars and mark, ``funding_policies`` for funding rows; both beyond the defaults.
+    """
+
+    policies: dict[str, QualityPolicy]
+    funding_policies: dict[str, FundingPolicy] = Field(default_factory=dict)
     max_missing_frac: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _rules_are_known(self) -> Validate:
+        for key, given, allowed in (
+            ("policies", self.policies, POLICIES),
+            ("funding_policies", self.funding_policies, FUNDING_POLICIES),
+        ):
+            for rule, policy in given.items():
+                if rule not in allowed:
+                    raise ValueError(f"{key}.{rule} is not a rule ({', '.join(allowed)})")
+                if rule in _HINDSIGHT and policy in ("nan", "drop"):
+                    why = "whether a row is one shows only in later rows, and removing it would look ahead"
+                    raise ValueError(f"{key}.{rule} must be error or keep: {why}; received {policy!r}")
+                if policy not in allowed[rule]:
+                    raise ValueError(f"{key}.{rule} must be one of {', '.join(allowed[rule])}; received {policy!r}")
+        return self
 
 
 class Features(_Section):
@@ -175,7 +257,7 @@ class MonteCarlo(_Section):
 class GateCheck(_Section):
     """One threshold on one figure."""
 
-    figure: str
+    figure: Figure
     op: Literal[">=", ">", "<=", "<"]
     threshold: float
     why: str
@@ -220,16 +302,49 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Params:
-        if self.ingest.source == "simulated":
-            if self.market.symbol not in self.ingest.simulated.symbols:
-                raise ValueError(f"market.symbol {self.market.symbol} must be among ingest.simulated.symbols")
-            if self.market.base_interval != "1m":
-                raise ValueError("market.base_interval must be 1m for the simulated source")
-        if self.walk_forward.step_days > self.walk_forward.test_days:
-            raise ValueError("walk_forward.step_days must not exceed test_days: the days between would never be tested")
-        if self.search.volatility not in self.features.columns:
-            raise ValueError(f"search.volatility {self.search.volatility!r} must be one of features.columns")
+        self._source_fits_the_market()
+        self._days_suffice()
+        volatility = self.search.volatility
+        if not any(volatility == c or volatility.startswith(f"{c}.") for c in self.features.columns):
+            raise ValueError(f"search.volatility must be one of features.columns; received {volatility!r}")
+        exposure = self.search.sizer_params.get("max_exposure", 0.0)
+        if exposure > self.costs.max_leverage:
+            rule = f"must not exceed costs.max_leverage {self.costs.max_leverage:g}"
+            raise ValueError(f"search.sizer_params.max_exposure {rule}; received {exposure:g}")
         return self
+
+    def _source_fits_the_market(self) -> None:
+        market, ingest = self.market, self.ingest
+        if ingest.source == "simulated":
+            if market.symbol not in ingest.simulated.symbols:
+                raise ValueError(f"market.symbol {market.symbol} must be among ingest.simulated.symbols")
+            if market.base_interval != "1m":
+                raise ValueError("market.base_interval must be 1m for the simulated source")
+        marks = ingest.files.mark_interval
+        if ingest.source == "files" and marks is not None:
+            if market.market == "spot":
+                raise ValueError(f"ingest.files.mark_interval must be null on a spot market; received {marks!r}")
+            if marks != market.base_interval:
+                rule = f"must be null or market.base_interval {market.base_interval}"
+                raise ValueError(f"ingest.files.mark_interval {rule}; received {marks!r}")
+        if market.market == "spot" and self.costs.max_leverage > 1.0:
+            raise ValueError(
+                f"costs.max_leverage must be at most 1 on a spot market; received {self.costs.max_leverage:g}"
+            )
+
+    def _days_suffice(self) -> None:
+        """Refuse windows that can not fit; what the features' lookback takes beyond that is known when they are."""
+        rolled, holdout, days = self.walk_forward, self.backtest.holdout_days, self.ingest.days
+        if rolled.step_days > rolled.test_days:
+            raise ValueError("walk_forward.step_days must not exceed test_days: the days between would never be tested")
+        if days is None:
+            return
+        if 2 * holdout > days:
+            rule = f"must leave at least half of the {days} days for development"
+            raise ValueError(f"backtest.holdout_days {rule}; received {holdout}")
+        if rolled.train_days + rolled.test_days > days - holdout:
+            rule = f"and test_days must fit into the {days - holdout} days before the hold-out together"
+            raise ValueError(f"walk_forward.train_days {rule}; received {rolled.train_days} and {rolled.test_days}")
 
 
 def load_params(path: str | Path = "params.yaml", overrides: Sequence[str] = ()) -> Params:
@@ -245,7 +360,13 @@ def load_params(path: str | Path = "params.yaml", overrides: Sequence[str] = ())
     Raises
     ------
     InvalidInput
-        If a key is unknown or missing, or a value has the wrong type or is impossible: the error names the key.
+        If a key is unknown or missing, a value has the wrong type or is impossible, or two contradict each other: the
+        error names the key.
+
+    Notes
+    -----
+    A name that is in no registry (a feature, a strategy, a parameter of theirs) is refused by
+    :func:`pipelines.checks.check_params`.
     """
     values = _read(Path(path))
     for override in overrides:
@@ -284,9 +405,16 @@ def parse_params(values: Mapping[str, Any], subject: str = "params") -> Params:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         rule = {"extra_forbidden": "is not a known key", "missing": "is required"}.get(first["type"], first["msg"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         given = first["input"] if first["type"] not in ("missing", "value_error") else ...
-        raise InvalidInput(f"{subject}: {where}".rstrip(": "), rule + more, given) from error
+        if first["type"] == "value_error":
+            # A rule of a section as a whole begins with the key at fault; that of one value stands alone.
+            rule, is_of_one = str(first["ctx"]["error"]), not isinstance(first["input"], (Mapping, _Section))
+            given = first["input"] if is_of_one else ...
+            if not is_of_one:
+                key, _, rule = rule.partition(" ")
+                where = f"{where}.{key}".lstrip(".")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InvalidInput(f"{subject}: {where}", rule + more, given) from error
 
 
 def _override(values: dict[str, Any], override: str) -> None:

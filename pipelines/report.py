@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import polars as pl
@@ -17,12 +18,14 @@ _HOLDOUT, _WALK_FORWARD, _SEARCH = "Hold-out (out of sample)", "Walk-forward (ou
 _SHOWN = (
     "sharpe",
     "sortino",
-    "calmar",
     "total_return",
+    "cagr",
+    "calmar",
     "volatility",
     "max_drawdown",
     "profit_factor",
     "win_rate",
+    "round_trips",
     "trades",
     "expectancy",
     "exposure_time",
@@ -31,10 +34,10 @@ _SHOWN = (
     "fees",
     "slippage",
     "funding",
+    "funding_on_mark_frac",
     "probabilistic_sharpe",
     "days",
 )
-_SAMPLES = {"total_return": "total", "max_drawdown": "max_drawdown"}
 _PRICE_DAYS = 7  # a fill is a dot on a candle: more days and neither can be told apart
 
 
@@ -45,13 +48,14 @@ def run(params: Params, workspace: Workspace) -> None:
 
 def _sheet(params: Params, workspace: Workspace) -> TearSheet:
     figures = {
-        name: workspace.read_json(f"{REPORTS}/{name}.json") for name in ("backtest", "walk_forward", "gate", "search")
+        name: workspace.read_json(f"{REPORTS}/{name}.json")
+        for name in ("backtest", "walk_forward", "monte_carlo", "gate", "search")
     }
     gate, holdout, rolled = figures["gate"], figures["backtest"], figures["walk_forward"]
     choice = workspace.read_json("data/search/choice.json")
     paths = workspace.read_frame("data/monte_carlo/paths.parquet").filter(pl.col("method") == "bootstrap")
     folds = workspace.read_frame("data/walk_forward/folds.parquet")
-    market = params.market
+    market, cash = params.market, params.costs.initial_cash_quote
     return TearSheet(
         title=params.report.title,
         subtitle=f"{market.venue} {market.market} {market.symbol}: {choice['candidate']} candidate, decisions every "
@@ -62,7 +66,7 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
             _HOLDOUT: {name: holdout[name] for name in _SHOWN},
             _WALK_FORWARD: {
                 "sharpe": rolled["sharpe"],
-                "total_return": rolled["ret"],
+                "total_return": rolled["total_return"],
                 "max_drawdown": rolled["max_drawdown"],
                 "probabilistic_sharpe": rolled["probabilistic_sharpe"],
                 "days": rolled["days"],
@@ -74,8 +78,8 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
             },
         },
         equity={
-            _HOLDOUT: workspace.read_frame("data/backtest/equity.parquet"),
-            _WALK_FORWARD: _walk_forward_equity(params, workspace),
+            _HOLDOUT: _from_start(workspace.read_frame("data/backtest/equity.parquet"), cash),
+            _WALK_FORWARD: _from_start(_walk_forward_equity(workspace, cash), cash),
         },
         folds=folds.rename({"sharpe": "sharpe_out_of_sample"}),
         trades=workspace.read_frame("data/backtest/trades.parquet"),
@@ -83,15 +87,18 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         importance=workspace.read_frame(f"{REPORTS}/importance.csv"),
         exposure=workspace.read_frame("data/backtest/decisions.parquet").select("ts", "exposure"),
         **_last_days(params, workspace),
-        samples={} if paths.is_empty() else {n: paths[c].to_numpy() for n, c in _SAMPLES.items()},
+        samples={} if paths.is_empty() else {n: paths[n].to_numpy() for n in paths.columns if n != "method"},
+        resampled="{trades:.0f} closed trades of walk-forward and hold-out, {days:g} days".format(
+            **figures["monte_carlo"]
+        ),
         observed=workspace.read_json("data/monte_carlo/observed.json"),
         lineage={
             "features": workspace.read_json(f"{REPORTS}/features.json"),
-            "data": workspace.read_json(f"{REPORTS}/validate.json"),
+            "data": workspace.read_json(f"{REPORTS}/validate.json") | _hashes(workspace),
             "choice": flat(choice),
         },
         params=params.model_dump(by_alias=True),
-        notes=_notes(params),
+        notes=_notes(params, holdout),
     )
 
 
@@ -104,11 +111,31 @@ def _gate_table(workspace: Workspace) -> pl.DataFrame:
     )
 
 
-def _walk_forward_equity(params: Params, workspace: Workspace) -> pl.DataFrame:
+def _walk_forward_equity(workspace: Workspace, cash: float) -> pl.DataFrame:
     """Return the stitched returns as equity from the initial cash."""
     returns = workspace.read_frame("data/walk_forward/returns.parquet")
-    start = params.costs.initial_cash_quote
-    return returns.select("ts", ((pl.col("ret") + 1.0).cum_prod() * start).alias("equity"))
+    return returns.select("ts", ((pl.col("ret") + 1.0).cum_prod() * cash).alias("equity"))
+
+
+def _from_start(equity: pl.DataFrame, cash: float) -> pl.DataFrame:
+    """Return an equity frame with a first row of the cash at the first bar's open, before any cost."""
+    start = equity.head(1).select(
+        "ts", *(pl.lit(cash if name == "equity" else 0).cast(t).alias(name) for name, t in equity.schema.items()
+                if name != "ts")
+    )  # fmt: skip
+    return pl.concat([start, equity])
+
+
+def _hashes(workspace: Workspace) -> dict[str, str]:
+    """Return SHA-256 of what the figures were computed from: equal hashes, equal input."""
+    folder = workspace.root / "data/clean"
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
+        digest.update(
+            f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    table = hashlib.sha256(workspace.read_bytes("data/features/table.parquet"))
+    return {"clean_lake_sha256": digest.hexdigest(), "feature_table_sha256": table.hexdigest()}
 
 
 def _last_days(params: Params, workspace: Workspace) -> dict[str, Any]:
@@ -122,9 +149,11 @@ def _last_days(params: Params, workspace: Workspace) -> dict[str, Any]:
     return {"bars": bars.filter(since).select("ts", "open", "high", "low", "close"), "fills": fills}
 
 
-def _notes(params: Params) -> tuple[str, ...]:
+def _notes(params: Params, holdout: dict[str, Any]) -> tuple[str, ...]:
+    """Return what must be known before the figures."""
     notes = [
-        "The hold-out was seen by no search and no fit; it was looked at once, here.",
+        "The hold-out was seen by no search and no fit of this build; earlier builds and your own looks at it are not "
+        "counted.",
         "Market orders fill at the next base bar's open, spread and slippage against them, at the taker fee.",
         "No maintenance margin and no liquidation are modelled.",
     ]
@@ -133,6 +162,17 @@ def _notes(params: Params) -> tuple[str, ...]:
         notes.insert(
             0,
             f"The market is simulated, with a planted edge of size {edge:g}: nothing here is a claim about a real one.",
+        )
+    if params.ingest.source == "files":
+        notes.append(
+            "Instrument terms are samples (fees of an account without tier, present ticks, lots and leverage), not the "
+            "venue's at the time: replace them before a figure near a threshold is believed."
+        )
+    settled, on_mark = holdout["funding_settlements"], holdout["funding_on_mark_frac"]
+    if on_mark is not None and on_mark < 1.0:
+        notes.append(
+            f"{settled * (1.0 - on_mark):.0f} of the hold-out's {settled:.0f} funding settlements had no recorded mark "
+            "price: they were charged on the bar's open."
         )
     return tuple(notes)
 

@@ -23,6 +23,7 @@ from pipelines import (
     validate,
     walk_forward,
 )
+from pipelines.checks import check_params
 from pipelines.params import Params
 from pipelines.workspace import Workspace, stage_arguments
 from research.errors import PlatformError
@@ -31,7 +32,14 @@ STAGES = (ingest, validate, features, search, train, backtest, walk_forward, mon
 
 
 def run(params: Params, workspace: Workspace, console: Console | None = None) -> None:
-    """Run all stages; an error carries the name of the stage it happened in."""
+    """Run all stages; an error carries the name of the stage it happened in.
+
+    Raises
+    ------
+    InvalidInput
+        Before the first stage, if parameters are what a later one would refuse.
+    """
+    check_params(params)
     for number, stage in enumerate(STAGES, start=1):
         if console is not None:
             console.print(f"[{number}/{len(STAGES)}] {stage.__name__}", markup=False)
@@ -48,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         run(params, workspace, Console())
     except PlatformError as error:
-        raise SystemExit(f"{type(error).__name__}: {error} ({'; '.join(error.__notes__)})") from error
+        where = f" ({'; '.join(error.__notes__)})" if hasattr(error, "__notes__") else ""
+        raise SystemExit(f"{type(error).__name__}: {error}{where}") from error
 
 
 if __name__ == "__main__":

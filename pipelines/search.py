@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from pipelines.checks import check_candidates
 from pipelines.desk import candidates, holdout_start, open_desk
 from pipelines.params import Params
 from pipelines.workspace import REPORTS, Workspace, stage_main
@@ -12,6 +13,7 @@ from research.search.candidates import choose
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write every trial, and the best one."""
+    check_candidates(params)
     desk = open_desk(params, workspace)
     search = params.search
     best = choose(

@@ -6,8 +6,8 @@ import polars as pl
 
 from pipelines.params import Params
 from pipelines.workspace import Workspace
-from research.errors import NotInLake
-from research.market.bars import epoch_ns, interval_ns, on_clock
+from research.errors import InvalidInput, NotInLake
+from research.market.bars import NS_PER_DAY, epoch_ns, interval_ns, on_clock
 
 
 def traded_series(
@@ -16,11 +16,14 @@ def traded_series(
     """Return bars on their clock in whole decision bars, mark on the same clock, and funding; spot has neither."""
     market = params.market
     where, interval = (market.venue, market.market, market.symbol), market.base_interval
-    decision, base = interval_ns(market.decision_interval), interval_ns(interval)
+    base = interval_ns(interval)
     stored = workspace.clean.bars(*where, interval)
     ts = epoch_ns(stored)
-    start = -(-int(ts[0]) // decision) * decision
-    end = (int(ts[-1]) + base) // decision * decision
+    # Whole UTC days: a part of a day would count as one in daily returns.
+    start = -(-int(ts[0]) // NS_PER_DAY) * NS_PER_DAY
+    end = (int(ts[-1]) + base) // NS_PER_DAY * NS_PER_DAY
+    if end <= start:
+        raise InvalidInput("/".join((*where, interval)), "must span at least one whole UTC day", stored.height)
     bars = on_clock(stored.filter(pl.col("ts").to_physical().is_between(start, end - 1)), interval, start, end)
     if market.market == "spot":
         return bars, None, None

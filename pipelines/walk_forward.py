@@ -16,9 +16,10 @@ from research.kernel import FloatArray
 from research.market.bars import TS
 from research.metrics.drawdown import max_drawdown
 from research.metrics.inference import probabilistic_sharpe_ratio_from_returns
-from research.metrics.returns import bar_returns, sharpe
+from research.metrics.returns import DAYS_PER_YEAR, bar_returns, sharpe, total_return
 from research.predictor import Predictor
-from research.search.candidates import Desk, choose, trades_on_equity
+from research.search.candidates import choose
+from research.search.desk import Desk
 from research.validation import Fold, WalkForwardResult, walk_forward, walk_forward_folds
 
 
@@ -62,7 +63,7 @@ def run(params: Params, workspace: Workspace) -> None:
     workspace.write_frame("data/walk_forward/trades.parquet", pl.concat([trades[i] for i in sorted(trades)]))
     workspace.write_frame("data/walk_forward/folds.parquet", table)
     workspace.write_frame(
-        f"{REPORTS}/folds.csv", table.select("fold", "candidate", "sharpe_in_sample", "sharpe", "ret")
+        f"{REPORTS}/folds.csv", table.select("fold", "candidate", "sharpe_in_sample", "sharpe", "total_return")
     )
     workspace.write_json(f"{REPORTS}/walk_forward.json", _figures(outcome.returns, outcome.trials.height, day))
 
@@ -77,7 +78,7 @@ def _per_decision(result: Result, desk: Desk) -> pl.DataFrame:
 
 def _trades_within(result: Result, end_ns: int) -> pl.DataFrame:
     """Return the trades closed before the next fold takes over."""
-    return trades_on_equity(result).filter(pl.col("exit_ts").cast(TS).to_physical() < end_ns)
+    return result.trades.filter(pl.col("exit_ts").cast(TS).to_physical() < end_ns)
 
 
 def _daily(returns: pl.DataFrame) -> FloatArray:
@@ -96,8 +97,8 @@ def _folds_table(outcome: WalkForwardResult, rows_per_day: int) -> pl.DataFrame:
                 "fold": int(part["fold"][0]),
                 "start": part["ts"][0].strftime("%Y-%m-%d"),
                 "days": len(part) / rows_per_day,
-                "sharpe": sharpe(daily, 365.0),
-                "ret": float(np.prod(1.0 + daily) - 1.0),
+                "sharpe": sharpe(daily, DAYS_PER_YEAR),
+                "total_return": total_return(daily),
                 "max_drawdown": max_drawdown(np.concatenate(([1.0], np.cumprod(1.0 + part["ret"].to_numpy())))),
             }
         )
@@ -112,8 +113,8 @@ def _figures(returns: pl.DataFrame, trials: int, rows_per_day: int) -> dict[str,
     daily = _daily(returns)
     return {
         "days": len(returns) / rows_per_day,
-        "sharpe": sharpe(daily, 365.0),
-        "ret": float(np.prod(1.0 + daily) - 1.0),
+        "sharpe": sharpe(daily, DAYS_PER_YEAR),
+        "total_return": total_return(daily),
         "max_drawdown": max_drawdown(np.concatenate(([1.0], np.cumprod(1.0 + returns["ret"].to_numpy())))),
         "trials": trials,
         "probabilistic_sharpe": probabilistic_sharpe_ratio_from_returns(daily),

@@ -7,7 +7,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,23 @@ class Workspace:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder that takes the place of ``name`` when the block ends well, and not otherwise."""
+        place = self.path(name)
+        fresh, old = place.with_name(f".{place.name}.new"), place.with_name(f".{place.name}.old")
+        for left in (fresh, old):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        fresh.mkdir()
+        try:
+            yield fresh
+            if place.exists():
+                os.replace(place, old)
+            os.replace(fresh, place)
+        finally:
+            for left in (fresh, old):
+                shutil.rmtree(left, ignore_errors=True)
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Replace a file as a whole: a reader sees the old bytes or the new ones."""

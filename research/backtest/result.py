@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,12 @@ from research.execution.records import Reason, Status
 from research.kernel import FloatArray, IntArray
 from research.market.bars import NS_PER_DAY, TS
 from research.market.instruments import Instrument
+from research.metrics.costs import cost_share
 from research.metrics.drawdown import drawdown
 from research.metrics.performance import performance
 from research.metrics.returns import DAYS_PER_YEAR
-from research.metrics.trades import closed_trades
+from research.metrics.thinning import thinned
+from research.metrics.trades import closed_trades, round_trips
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -45,7 +48,9 @@ class Result:
     step_ns : int
         Length of a bar.
     funding_settlements : int
-        Funding rows charged; 0 if none were given.
+        Funding rows within the bars; 0 if none were given.
+    funding_on_mark : int
+        Those of them whose bar has a recorded mark price; the others are charged on the bar's open.
     ts : (n,) array of int64
         Bar open times.
     close : (n,) array of float64
@@ -63,6 +68,7 @@ class Result:
     initial_cash_quote: float
     step_ns: int
     funding_settlements: int
+    funding_on_mark: int
     ts: IntArray
     close: FloatArray
     ledger: Ledger
@@ -96,8 +102,14 @@ class Result:
 
     @cached_property
     def trades(self) -> pl.DataFrame:
-        """One row per closed trade, net of fees and funding; see :data:`research.metrics.TRADES`."""
-        return records_frame(closed_trades(self.ledger.fills))
+        """One row per closed trade, net of fees and funding; see :data:`research.metrics.TRADES`.
+
+        ``return_on_equity_frac`` is ``pnl`` over the equity before the bar of the entry: compounding it, trade after
+        trade, is what the closed trades made of the account. It counts no open position.
+        """
+        closed = closed_trades(self.ledger.fills)
+        before = np.concatenate(([self.initial_cash_quote], self.ledger.rows["equity"]))[closed["entry_bar"]]
+        return records_frame(closed).with_columns(pl.Series("return_on_equity_frac", closed["pnl"] / before))
 
     @property
     def bars_per_year(self) -> float:
@@ -110,20 +122,29 @@ class Result:
         Returns
         -------
         dict of str to float
-            Those of :func:`research.metrics.performance`, and: ``final_equity``, ``fees``, ``slippage`` (paid)
-            and ``funding`` (received) in quote currency, ``funding_settlements``, ``turnover`` (traded notional by
-            initial cash), ``exposure_time`` (share of bars with a position), counts of ``fills``, ``orders`` and
+            Those of :func:`research.metrics.performance`, and: ``round_trips`` (times a position was ended, see
+            :func:`research.metrics.round_trips`; ``trades`` counts every reduction), ``final_equity``, ``fees``,
+            ``slippage`` (paid) and ``funding`` (received) in quote currency, ``cost_share`` (see
+            :func:`research.metrics.cost_share`), ``funding_settlements``, ``funding_on_mark_frac`` (share of them
+            charged on a recorded mark price; NaN without any), ``turnover`` (traded notional by initial cash),
+            ``exposure_time`` (share of bars with a position), counts of ``fills``, ``orders`` and
             ``orders_rejected``, and ``is_ruined`` (0 or 1).
         """
         rows, fills, orders = self.ledger.rows, self.ledger.fills, self.ledger.orders
         figures = performance(self.equity, self.trades, self.bars_per_year, initial_equity=self.initial_cash_quote)
         traded = float(np.abs(fills["qty"] * fills["price"]).sum())
+        final = float(rows["equity"][-1])
+        fees, slippage, funding = (float(rows[name].sum()) for name in ("fee", "slippage", "funding"))
+        settled = self.funding_settlements
         return figures | {
-            "final_equity": float(rows["equity"][-1]),
-            "fees": float(rows["fee"].sum()),
-            "slippage": float(rows["slippage"].sum()),
-            "funding": float(rows["funding"].sum()),
-            "funding_settlements": float(self.funding_settlements),
+            "round_trips": float(round_trips(fills["position_qty"])),
+            "final_equity": final,
+            "fees": fees,
+            "slippage": slippage,
+            "funding": funding,
+            "cost_share": cost_share(final - self.initial_cash_quote, fees, slippage, funding),
+            "funding_settlements": float(settled),
+            "funding_on_mark_frac": self.funding_on_mark / settled if settled else math.nan,
             "turnover": traded / self.initial_cash_quote,
             "exposure_time": float((rows["position_lots"] != 0).mean()),
             "fills": float(fills.size),
@@ -209,24 +230,3 @@ def records_frame(records: NDArray[Any]) -> pl.DataFrame:
     names = records.dtype.names or ()
     frame = pl.DataFrame({name: np.ascontiguousarray(records[name]) for name in names})
     return frame.with_columns(pl.col(name).cast(TS) for name in names if name in _TIMES)
-
-
-def thinned(values: FloatArray, limit: int) -> IntArray:
-    """Return increasing indices, about ``limit`` of them, that hold the extremes of every stretch and both ends.
-
-    Examples
-    --------
-    >>> thinned(np.array([1.0, 5.0, 2.0, 0.0, 3.0, 4.0]), 4).tolist()
-    [0, 1, 3, 5]
-    """
-    n = values.size
-    if n <= limit:
-        return np.arange(n)
-    width = -(-n // max(1, limit // 2))
-    whole = n // width * width
-    blocks = values[:whole].reshape(-1, width)
-    first = np.arange(0, whole, width)
-    kept = np.concatenate(([0], first + blocks.argmin(axis=1), first + blocks.argmax(axis=1), [n - 1]))
-    if whole < n:
-        kept = np.append(kept, [whole + values[whole:].argmin(), whole + values[whole:].argmax()])
-    return np.unique(kept)

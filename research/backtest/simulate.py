@@ -10,7 +10,7 @@ from research.backtest.result import Result
 from research.errors import InvalidInput, MisalignedBars, SchemaMismatch
 from research.execution.account import Account
 from research.execution.costs import Costs
-from research.execution.funding import funding_per_bar
+from research.execution.funding import funding_per_bar, opens_of
 from research.kernel import FloatArray, IntArray
 from research.market.bars import arrays, epoch_ns, require_clock
 from research.market.instruments import Instrument
@@ -78,18 +78,21 @@ def simulate(
     open_, high, low, close = arrays(bars, ["open", "high", "low", "close"])
     wanted = _targets(targets, ts, max_leverage)
     account = Account(instrument, costs, initial_cash_quote, latency_bars, max_leverage, step_ns)
-    rate, settlements = np.zeros(ts.size), 0
+    mark_opens = _mark_opens(mark, ts, step_ns)
+    rate, settlements, on_mark = np.zeros(ts.size), 0, 0
     if funding is not None:
         if instrument.market == "spot":
             raise InvalidInput("funding", "must be None on a spot market", f"{funding.height} rows")
         rate, settlements = funding_per_bar(ts, step_ns, funding)
-    ledger = account.push(ts, open_, high, low, close, _mark_opens(mark, ts, step_ns), rate, wanted)
+        on_mark = _settled_on_mark(epoch_ns(funding), ts, step_ns, mark_opens)
+    ledger = account.push(ts, open_, high, low, close, mark_opens, rate, wanted)
     return Result(
         instrument=instrument,
         costs=costs,
         initial_cash_quote=float(initial_cash_quote),
         step_ns=step_ns,
         funding_settlements=settlements,
+        funding_on_mark=on_mark,
         ts=ts,
         close=np.where(np.isnan(open_ + high + low), np.nan, close),
         ledger=ledger,
@@ -144,3 +147,9 @@ def _mark_opens(mark: pl.DataFrame | None, ts: IntArray, step_ns: int) -> FloatA
         raise MisalignedBars("mark.ts", f"must increase, on the bars' clock of {step_ns} ns", str(mark["ts"].dtype))
     opens[offset // step_ns] = arrays(mark, ["open"])[0][within]
     return opens
+
+
+def _settled_on_mark(settled: IntArray, ts: IntArray, step_ns: int, mark_opens: FloatArray) -> int:
+    """Return how many settlements within the bars are due at the open of one with a mark price."""
+    bar, _ = opens_of(settled, int(ts[0]), step_ns)
+    return int(np.isfinite(mark_opens[bar[(bar >= 0) & (bar < ts.size)]]).sum())

@@ -26,7 +26,7 @@ Columns = tuple[
     IntArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray
 ]  # as pushed
 
-_MAGIC = b"ACCOUNT1"  # the digit is the version of the snapshot's layout
+_MAGIC = b"ACCOUNT2"  # the digit is the version of the snapshot's layout and of what its fields mean
 _FAULTS = {
     1: ("ts", "must be one step after the bar before it"),
     2: ("ts", "must be a multiple of the step"),
@@ -105,7 +105,8 @@ class Account:
     initial_cash_quote : float
         Positive.
     latency_bars : int
-        Whole bars between the close that decides and the open from which the order may fill, beyond the next one.
+        Whole bars between the close that decides and the open from which the order may fill, beyond the next one. Until
+        then the order is not recalled: a newer target waits until it is filled or refused.
     max_leverage : float
         Largest absolute target; a larger one is refused as ``above_leverage``. At most 1 on a spot market.
     step_ns : int
@@ -240,7 +241,7 @@ class Account:
 
     @property
     def standing_target(self) -> float:
-        """Last target acted upon; 0 before the first."""
+        """Last target acted upon; 0 before the first. A newer one may wait behind an order under way."""
         return float(self._state["standing"][0])
 
     @property
@@ -254,7 +255,7 @@ class Account:
         return int(self._state["bar"][0])
 
     def pending(self) -> Records:
-        """Return the order that waits for an open, as an array of ORDERS of length 0 or 1."""
+        """Return the order under way or waiting for an open, as an array of ORDERS of length 0 or 1."""
         state = self._state[0]
         found = np.zeros(int(state["pending_id"] != 0), ORDERS)
         if found.size:

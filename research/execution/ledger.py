@@ -2,10 +2,14 @@
 
 The order of a bar's events, the same in backtest, paper and live:
 
-1. funding settled within the bar is charged on the position held before the bar's open;
+1. funding settled at the bar's open is charged on the position held before that open;
 2. the pending order fills at the open, once its latency has passed and if the bar is not a gap;
 3. equity is marked at the close; where it is not positive the position is flattened there and trading stops;
 4. a target that differs from the standing one makes one order, sized at this close.
+
+An order under way, whose first possible open has not come yet, cannot be recalled: newer targets wait, and the newest
+of them is acted upon at the close of the bar that met the order, if it then differs from the target of that order. An
+order that has arrived and waits for a bar without a gap is replaced by a newer target.
 
 It holds no stop, no limit order, no maintenance margin and no liquidation.
 """
@@ -211,7 +215,10 @@ def refusal(state: Record, rules: Record, target: float, desired: int) -> int:
 
 @kernel
 def decide(state: Record, rules: Record, ts: int, orders: Records, written: IntArray) -> None:
-    """Turn a new target into one order sized at the last valid close; it replaces the one that waits."""
+    """Turn a new target into one order sized at the last valid close; it replaces one that waits out a gap.
+
+    Not to be called while an order is under way.
+    """
     target = state["wish"]
     state["standing"] = target
     if state["pending_id"] != 0:
@@ -239,7 +246,7 @@ def decide(state: Record, rules: Record, ts: int, orders: Records, written: IntA
         return
     state["pending_id"], state["pending_lots"] = state["last_order_id"], lots
     state["pending_target"], state["pending_ts"] = target, ts
-    state["pending_wait"] = rules["latency_bars"]
+    state["pending_wait"] = rules["latency_bars"] + 1
 
 
 @kernel
@@ -260,7 +267,7 @@ def trade(
     mark : (n,) array of float64
         Mark price at the bar's open; NaN takes the bar's open, in a gap the last valid close.
     funding_rate : (n,) array of float64
-        Sum of the rates settled within the bar, as a fraction; 0 where none.
+        Rate settled at the bar's open, as a fraction; 0 where none.
     target : (n,) array of float64
         Exposure wanted at this bar's close, as a signed fraction of equity; NaN is no new decision.
     rules_in_force, account : (1,) arrays of RULES and STATE
@@ -296,7 +303,7 @@ def trade(
         if state["pending_id"] != 0:
             if state["pending_wait"] > 0:
                 state["pending_wait"] -= 1
-            elif not is_gap:
+            if state["pending_wait"] == 0 and not is_gap:
                 fee, slippage = meet_open(state, rules, ts[i], open_[i], fills, orders, written)
         if not is_gap:
             state["last_close"] = close[i]
@@ -309,7 +316,8 @@ def trade(
         state["equity"] = equity
         if not math.isnan(target[i]):
             state["wish"] = target[i]
-        if state["wish"] != state["standing"] and not math.isnan(state["last_close"]):
+        is_under_way = state["pending_id"] != 0 and state["pending_wait"] > 0
+        if state["wish"] != state["standing"] and not is_under_way and not math.isnan(state["last_close"]):
             decide(state, rules, known_ts, orders, written)
         row = rows[i]
         row["equity"], row["position_lots"], row["wallet"] = equity, state["lots"], state["wallet"]

@@ -78,7 +78,8 @@ ORDERS = np.dtype(
 )
 
 # Everything that the kernel remembers between bars. `wish` is the last target given, `standing` the last one acted
-# upon; `pending_id` is 0 where no order waits, `pending_wait` the bars that must still pass before it may fill.
+# upon; `pending_id` is 0 where no order waits, `pending_wait` counts the opens up to the first at which it may fill,
+# that one included: above 0 the order is under way, at 0 it has arrived.
 STATE = np.dtype(
     [
         ("bar", "i8"),

@@ -11,12 +11,10 @@ import polars as pl
 
 from research.errors import InvalidInput
 from research.market import quality_rules as rules
-from research.market.bars import NS_PER_MINUTE, conform, epoch_ns
+from research.market.bars import conform, epoch_ns
+from research.market.funding_rows import JITTER_NS, NS_PER_HOUR, funding_holes, uncovered_ns
 from research.market.quality import Findings, QualityResult
 from research.market.quality_rules import Found
-
-NS_PER_HOUR = 60 * NS_PER_MINUTE
-JITTER_NS = NS_PER_MINUTE
 
 FUNDING_POLICIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -139,12 +137,11 @@ def _spaced(frame: pl.DataFrame, findings: Findings) -> pl.DataFrame:
     """Compare each row's distance from the one before with the hours that it says it covers."""
     ts = epoch_ns(frame)
     hours = frame["interval_hours"].fill_null(float("nan")).to_numpy()
-    between = np.concatenate(([np.nan], np.diff(ts) / NS_PER_HOUR)) if ts.size else np.zeros(0)
-    slack = JITTER_NS / NS_PER_HOUR
+    uncovered = uncovered_ns(ts, hours)
     with np.errstate(divide="ignore", invalid="ignore"):  # intervals kept although they are not positive
-        missing = np.round(between / hours - 1.0)
-    findings.add("hole", ts, Found(between > hours + slack, np.maximum(missing, 1.0), 0.0))
-    findings.add("overlap", ts, Found(between < hours - slack, hours - between, 0.0))
+        missing = np.round(uncovered / NS_PER_HOUR / hours)
+    findings.add("hole", ts, Found(funding_holes(ts, hours), np.maximum(missing, 1.0), 0.0))
+    findings.add("overlap", ts, Found(uncovered < -JITTER_NS, -uncovered / NS_PER_HOUR, 0.0))
     return frame
 
 

@@ -1,5 +1,6 @@
 """Figures of an equity curve and of closed trades; statistical inference on them is in research.metrics.inference."""
 
+from research.metrics.costs import cost_share, gross_gain
 from research.metrics.drawdown import (
     Drawdown,
     deepest_drawdown,
@@ -15,6 +16,7 @@ from research.metrics.returns import (
     cagr,
     conditional_value_at_risk,
     daily_equity,
+    daily_returns,
     downside_deviation,
     omega,
     sharpe,
@@ -23,12 +25,14 @@ from research.metrics.returns import (
     value_at_risk,
     volatility,
 )
+from research.metrics.thinning import thinned
 from research.metrics.trades import (
     TRADES,
     closed_trades,
     expectancy,
     payoff_ratio,
     profit_factor,
+    round_trips,
     system_quality_number,
     win_rate,
 )
@@ -41,20 +45,25 @@ __all__ = [
     "cagr",
     "closed_trades",
     "conditional_value_at_risk",
+    "cost_share",
     "daily_equity",
+    "daily_returns",
     "deepest_drawdown",
     "downside_deviation",
     "drawdown",
     "expectancy",
+    "gross_gain",
     "longest_drawdown_bars",
     "max_drawdown",
     "omega",
     "payoff_ratio",
     "performance",
     "profit_factor",
+    "round_trips",
     "sharpe",
     "sortino",
     "system_quality_number",
+    "thinned",
     "total_return",
     "ulcer_index",
     "value_at_risk",

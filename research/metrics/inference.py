@@ -95,6 +95,12 @@ def probabilistic_sharpe_ratio(
     float
         In [0, 1]; NaN where an input is NaN (a constant series has no Sharpe ratio) or the estimator has no variance.
 
+    Raises
+    ------
+    InvalidInput
+        If ``n_obs`` is below 2, or ``kurtosis`` is below ``1 + skew**2``, which no distribution has (an excess kurtosis
+        given for a raw one usually is).
+
     Notes
     -----
     The form of 2012, with the variance at the *observed* ratio and n - 1. The authors' paper of 2025 takes it at the
@@ -129,6 +135,16 @@ def probabilistic_sharpe_ratio_from_returns(returns: ArrayLike, benchmark: float
     benchmark : float
         Sharpe ratio per period to exceed.
 
+    Returns
+    -------
+    float
+        In [0, 1]; NaN where all returns are equal.
+
+    Raises
+    ------
+    InvalidInput
+        If there are fewer than two returns or one is not finite.
+
     Examples
     --------
     >>> round(probabilistic_sharpe_ratio_from_returns([0.01, -0.005, 0.007, 0.002]), 3)
@@ -156,7 +172,12 @@ def expected_maximum_sharpe(n_trials: float, variance: float = 1.0, mean: float 
     Returns
     -------
     float
-        Same unit as the square root of ``variance``; ``mean`` where there is a single trial.
+        Sharpe ratio per period where ``variance`` is of such; ``mean`` where there is a single trial.
+
+    Raises
+    ------
+    InvalidInput
+        If ``n_trials`` is not within [1, 1e12] or ``variance`` is negative.
 
     Notes
     -----
@@ -199,6 +220,11 @@ def deflated_sharpe_ratio(
     float
         In [0, 1]; NaN where an input is NaN.
 
+    Raises
+    ------
+    InvalidInput
+        As :func:`probabilistic_sharpe_ratio` and :func:`expected_maximum_sharpe` do.
+
     Notes
     -----
     It corrects for selection, not for look-ahead: a strategy that reads the future scores 1.
@@ -234,7 +260,12 @@ def minimum_track_record_length(
     Returns
     -------
     float
-        Periods, not rounded; infinite where the observed ratio does not exceed the benchmark.
+        Periods, not rounded; infinite where the observed ratio does not exceed the benchmark, NaN where one is NaN.
+
+    Raises
+    ------
+    InvalidInput
+        If ``confidence`` is outside (0.5, 1), or ``kurtosis`` is below ``1 + skew**2``.
 
     References
     ----------
@@ -261,9 +292,19 @@ def minimum_backtest_length(n_trials: float, target_sharpe: float) -> float:
     Parameters
     ----------
     n_trials : float
-        Independent trials.
+        Independent trials, at least 1.
     target_sharpe : float
-        Sharpe ratio, positive. Per period the result is in periods; annual, in years.
+        Sharpe ratio, positive: per period or annual.
+
+    Returns
+    -------
+    float
+        Periods where ``target_sharpe`` is per period, years where it is annual; 0 for a single trial.
+
+    Raises
+    ------
+    InvalidInput
+        If ``target_sharpe`` is not positive or ``n_trials`` is not within [1, 1e12].
 
     References
     ----------
@@ -288,7 +329,17 @@ def effective_number_of_trials(n_trials: float, mean_correlation: float) -> floa
     n_trials : float
         Trials made, at least 1.
     mean_correlation : float
-        Mean correlation between pairs of trials' returns, in [0, 1]; a negative mean counts as 0.
+        Mean correlation between pairs of trials' returns, in [-1, 1]; a negative mean counts as 0.
+
+    Returns
+    -------
+    float
+        Trials, not rounded; in [1, ``n_trials``].
+
+    Raises
+    ------
+    InvalidInput
+        If ``n_trials`` is below 1 or ``mean_correlation`` outside [-1, 1].
 
     References
     ----------

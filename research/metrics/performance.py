@@ -47,9 +47,11 @@ def performance(
         ``sharpe``, ``sortino``, ``volatility``, ``omega``, ``var_95`` and ``cvar_95`` are of **daily** (UTC)
         returns, annualised with 365 where annualised: bars within a day are not independent, and figures of
         different timeframes compare. ``sharpe_bar`` is of bar returns, annualised with ``bars_per_year``.
-        ``max_drawdown``, ``ulcer_index`` (fractions) and ``max_drawdown_bars`` are of bars, ``cagr`` counts bars,
-        ``calmar`` is their ratio (NaN without a drawdown). Trade figures are per closed trade, net of fees and
-        funding. NaN is a figure that does not exist.
+        ``max_drawdown``, ``ulcer_index`` (fractions) and ``longest_drawdown_bars`` are of bars. ``cagr`` counts bars,
+        ``calmar`` is its ratio to the deepest drawdown: both are NaN for less than a year of bars, since a return of
+        some months raised to a yearly power says what nobody has seen (+262 % in 120 days would be shown as
+        4,900 %); ``calmar`` also without a drawdown. Trade figures are per closed trade, that is per **reduction**
+        of a position, net of fees and funding. NaN is a figure that does not exist.
 
     Raises
     ------
@@ -68,7 +70,8 @@ def performance(
     deepest = deepest_drawdown(curve)
     growth = float(curve[-1]) / first
     daily = bar_returns(daily_equity(ts, values)[1], first)
-    rate = cagr(growth, curve.size - 1, bars_per_year)
+    n_bars = curve.size - 1
+    rate = cagr(growth, n_bars, bars_per_year) if n_bars >= bars_per_year else math.nan
     pnl = arrays(trades, ["pnl"])[0]
     return {
         "total_return": growth - 1.0,
@@ -81,7 +84,7 @@ def performance(
         "var_95": value_at_risk(daily),
         "cvar_95": conditional_value_at_risk(daily),
         "max_drawdown": deepest.depth,
-        "max_drawdown_bars": float(longest_drawdown_bars(curve)),
+        "longest_drawdown_bars": float(longest_drawdown_bars(curve)),
         "ulcer_index": ulcer_index(curve, includes_start=initial_equity is not None),
         "calmar": rate / abs(deepest.depth) if deepest.depth < 0 else math.nan,
         "days": float(daily.size),

@@ -96,6 +96,34 @@ def daily_equity(ts: IntArray, equity: ArrayLike) -> tuple[IntArray, FloatArray]
     return day[last], values[last]
 
 
+def daily_returns(ts: IntArray, equity: ArrayLike, initial_equity: float) -> FloatArray:
+    """Return the simple return of each UTC day.
+
+    Parameters
+    ----------
+    ts, equity : (n,) array
+        As :func:`daily_equity` takes them.
+    initial_equity : float
+        Equity before the first bar, quote currency: the base of the first day.
+
+    Returns
+    -------
+    (m,) array of float64
+        Fractions, one for each day with a bar; 0 for a day that began with nothing or less.
+
+    Raises
+    ------
+    InvalidInput
+        If an equity is not finite.
+
+    Examples
+    --------
+    >>> daily_returns(np.array([0, NS_PER_DAY // 2, NS_PER_DAY]), [105.0, 110.0, 99.0], 100.0).round(12).tolist()
+    [0.1, -0.1]
+    """
+    return bar_returns(daily_equity(ts, equity)[1], initial_equity)
+
+
 def total_return(returns: FloatArray) -> float:
     """Return the compounded return as a fraction."""
     return float(np.prod(1.0 + returns) - 1.0)
@@ -188,6 +216,9 @@ def omega(returns: ArrayLike, threshold: float = 0.0) -> float:
 
 def cagr(growth: float, n_periods: int, periods_per_year: float) -> float:
     """Return the compound annual growth rate.
+
+    It annualises whatever it is given. Over less than a year the power magnifies chance instead of describing a
+    year, and :func:`research.metrics.performance` leaves it out.
 
     Parameters
     ----------

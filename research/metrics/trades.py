@@ -108,6 +108,35 @@ def closed_trades(fills: NDArray[Any]) -> NDArray[Any]:
     return trades[:count].copy()
 
 
+def round_trips(position_qty: ArrayLike) -> int:
+    """Return how often a position was ended: closed to flat, or reversed.
+
+    Parameters
+    ----------
+    position_qty : (n,) array_like
+        Signed position after each fill, from flat; exact, as the fills have it.
+
+    Returns
+    -------
+    int
+        At most the number of closed trades, which are reductions: a position built once and reduced in ten steps
+        makes ten trades and one round trip. A position still open is none.
+
+    Raises
+    ------
+    InvalidInput
+        If a position is not finite.
+
+    Examples
+    --------
+    >>> round_trips([2.0, 1.0, 0.0, -1.0, 3.0, 2.0])
+    2
+    """
+    side = np.sign(finite_series(position_qty, "position_qty"))
+    before = np.concatenate(([0.0], side[:-1]))
+    return int(((before != 0.0) & (side != before)).sum())
+
+
 def profit_factor(pnl: ArrayLike) -> float:
     """Return the sum of net profits over the sum of net losses.
 

@@ -11,6 +11,7 @@ from research.errors import SchemaMismatch
 from research.kernel import FloatArray, IntArray
 from research.market.bars import NS_PER_DAY, TS, epoch_ns
 from research.metrics.returns import DAYS_PER_YEAR, bar_returns, daily_equity
+from research.metrics.thinning import thinned
 
 POINTS = 2_000  # a chart is some 1,300 pixels wide: two points a bucket show every extreme that a pixel could
 
@@ -52,21 +53,7 @@ def thin(frame: pl.DataFrame, column: str, points: int = POINTS) -> pl.DataFrame
     >>> short.height <= 12, short["x"].max()
     (True, 9.0)
     """
-    n = frame.height
-    if n <= points:
-        return frame
-    size = -(-n // (points // 2))
-    values = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    starts = range(0, n, size)
-    keep = {0, n - 1}
-    for start in starts:
-        bucket = values[start : start + size]
-        known = np.flatnonzero(np.isfinite(bucket))
-        if known.size:
-            keep.update((start + int(known[bucket[known].argmin()]), start + int(known[bucket[known].argmax()])))
-        else:
-            keep.add(start)
-    return frame[sorted(keep)]
+    return frame[thinned(frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy(), points)]
 
 
 def times(frame: pl.DataFrame, column: str = "ts") -> np.ndarray:

@@ -15,14 +15,17 @@ from plotly.offline import get_plotlyjs
 
 from research.errors import InvalidInput
 from research.kernel import FloatArray
+from research.metrics.costs import cost_share, gross_gain
 from research.report import figures, theme
 from research.report.page import STYLE, cards, chart, mapping_table, section, table
 from research.report.series import finite_rows, require
 from research.validation.gate import GateVerdict
 
 CARDS = (
-    "total_return", "sharpe", "max_drawdown", "deflated_sharpe", "profit_factor", "trades", "win_rate", "cost_share",
+    "total_return", "sharpe", "max_drawdown", "deflated_sharpe", "profit_factor", "round_trips", "win_rate",
+    "cost_share",
 )  # fmt: skip
+_COSTS = ("fee", "slippage", "funding")
 # Without a server address nothing on the page can be sent anywhere.
 _CONFIG = {
     "displaylogo": False, "responsive": True, "plotlyServerURL": "",
@@ -46,12 +49,13 @@ class TearSheet:
         Of the gate: ``passed`` and a table with ``check``, ``figure``, ``rule``, ``threshold``, ``passed``,
         ``reason``, and optionally ``value`` and ``description``.
     trial_count : int
-        Every parameter set tried on the way here, in all searches. Always shown.
+        Every parameter set tried in this build, in all searches and folds. Always shown.
     metrics : mapping of str to mapping
         Section name to figures. A section's name ends in ``(out of sample)`` or ``(in sample)``.
     equity : mapping of str to DataFrame
         Section name, as above, to ``ts``, ``equity`` and optionally ``fee``, ``slippage`` (paid per bar) and
-        ``funding`` (received per bar), quote currency.
+        ``funding`` (received per bar), quote currency. The first row is the start: the equity before the first bar,
+        its costs 0.
     folds, trials, importance, exposure, bars, fills : DataFrame, optional
         As the functions of :mod:`research.report.figures` take them.
     trades : DataFrame, optional
@@ -60,6 +64,8 @@ class TearSheet:
         Quantiles of paths, see :func:`research.report.figures.monte_carlo_fan`.
     samples : mapping of str to array
         Statistic to one value per resampled path.
+    resampled : str
+        Of what ``samples`` and ``monte_carlo`` were drawn: sample and length. Asked for where either is given.
     observed : mapping of str to float
         The same statistics of the returns as they came.
     lineage, params : mapping
@@ -72,8 +78,8 @@ class TearSheet:
     Raises
     ------
     InvalidInput
-        If a section does not say which sample it is, the number of trials is negative, or the verdict is not what its
-        checks say.
+        If a section does not say which sample it is, equity begins with a cost, resampled paths do not say of what
+        they are, the number of trials is negative, or the verdict is not what its checks say.
     """
 
     title: str
@@ -91,6 +97,7 @@ class TearSheet:
     fills: pl.DataFrame | None = None
     monte_carlo: pl.DataFrame | None = None
     samples: Mapping[str, FloatArray] = field(default_factory=dict)
+    resampled: str = ""
     observed: Mapping[str, float] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +109,12 @@ class TearSheet:
         for name in (*self.metrics, *self.equity):
             if not name.endswith(endings):
                 raise InvalidInput(f"section {name!r}", f"must end in {endings[0]} or {endings[1]}")
+        for name, frame in self.equity.items():
+            paid = [c for c in _COSTS if c in frame.columns and frame.height and frame[c][0] != 0.0]
+            if paid:
+                raise InvalidInput(f"equity {name!r}.{paid[0]}[0]", "must be 0 at the start", frame[paid[0]][0])
+        if (self.samples or self.monte_carlo is not None) and not self.resampled:
+            raise InvalidInput("resampled", "must say of what the paths were drawn", self.resampled)
         if self.trial_count < 0:
             raise InvalidInput("trial_count", "must not be negative", self.trial_count)
         require(self.verdict.table, ("check", "figure", "rule", "threshold", "passed", "reason"), "verdict.table")
@@ -139,7 +152,11 @@ def tear_sheet(sheet: TearSheet) -> str:
 def _header(sheet: TearSheet) -> str:
     passed, total = int(sheet.verdict.table["passed"].sum()), sheet.verdict.table.height
     state, sign = ("passed", "✓") if sheet.verdict.passed else ("refused", "✗")
-    trials = "no trials recorded" if sheet.trial_count == 0 else f"{theme.number(sheet.trial_count)} trials made"
+    trials = (
+        "no trials recorded"
+        if sheet.trial_count == 0
+        else f"{theme.number(sheet.trial_count)} trials made in this build"
+    )
     return (
         f"<header><div><h1>{escape(sheet.title)}</h1><p>{escape(sheet.subtitle)}</p></div>"
         f'<div class="verdict {state}"><b>{sign} Gate {state}</b>'
@@ -196,7 +213,8 @@ def _key_figures(sheet: TearSheet) -> str:
     whole = table(["Figure", *(escape(n) for n in sheet.metrics)], rows, numeric=range(1, 1 + len(sheet.metrics)))
     help_text = (
         "Judge by the out-of-sample figures; those in sample were selected for being good, the more so the more "
-        "trials. n/a is a figure that does not exist. Ratios are of daily returns, annualised with 365 days."
+        "trials. n/a is a figure that does not exist: CAGR and Calmar ratio need a year. Ratios are of daily returns, "
+        "annualised with 365 days. A trade is one reduction of a position, a round trip its whole life."
     )
     return section(
         "Key figures", help_text, "".join(blocks) + f"<details open><summary>All figures</summary>{whole}</details>"
@@ -209,7 +227,7 @@ def _equity(sheet: TearSheet) -> str:
         colour = theme.colour(name)
         parts.append(_chart(
             f"equity-{number}", figures.equity_with_drawdown(frame, f"Equity: {name}", colour),
-            "After all costs. Dotted: the first equity; below: the distance from the highest equity so far.",
+            "After all costs. Dotted: the equity at the start; below: the distance from the highest equity so far.",
         ))  # fmt: skip
         if not theme.is_out_of_sample(name):
             continue
@@ -242,20 +260,25 @@ def _resampled(sheet: TearSheet) -> str:
     parts = []
     if sheet.monte_carlo is not None:
         parts.append(_chart(
-            "fan", figures.monte_carlo_fan(sheet.monte_carlo, "Resampled paths (out-of-sample returns)"),
-            "What the same returns could have come to in another draw; the width is what chance alone does.",
+            "fan", figures.monte_carlo_fan(sheet.monte_carlo, "Resampled paths"),
+            f"Of {sheet.resampled}: what they could have come to in another draw; the width is what chance alone does.",
         ))  # fmt: skip
     pair = "".join(
         _chart(
             f"sample-{k}",
             figures.monte_carlo_hist(values, name, sheet.observed.get(name)),
-            "Where the observed value lies in the middle it is typical; the 5 % mark is the bad case to plan for.",
+            f"Of {sheet.resampled}. Where the observed value lies in the middle it is typical; the 5 % mark is the bad "
+            "case to plan for.",
         )
         for k, (name, values) in enumerate(sheet.samples.items())
     )
     if pair:
         parts.append(f'<div class="pair">{pair}</div>')
-    return section("Monte Carlo", "", "".join(parts)) if parts else ""
+    help_text = (
+        f"Drawn with replacement from {sheet.resampled}, pooled: no single run above has these totals. Drawdowns "
+        "step from closed trade to closed trade and see no fall within one."
+    )
+    return section("Monte Carlo", help_text, "".join(parts)) if parts else ""
 
 
 def _trading(sheet: TearSheet) -> str:
@@ -291,7 +314,7 @@ def _trades(trades: pl.DataFrame) -> str:
 def _costs(sheet: TearSheet) -> str:
     rows = []
     for name, frame in sheet.equity.items():
-        if not {"fee", "slippage", "funding"} <= set(frame.columns) or frame.height < 2:
+        if not set(_COSTS) <= set(frame.columns) or frame.height < 2:
             continue
         rows.append([escape(name), *_cost_row(frame)])
     if not rows:
@@ -313,15 +336,11 @@ def _costs(sheet: TearSheet) -> str:
 
 
 def _cost_row(frame: pl.DataFrame) -> list[str]:
-    """Return the way from gross to net, from the first row's equity on."""
-    later = frame.slice(1)
-    fee, slippage, funding = (
-        float(later[c].cast(pl.Float64).fill_nan(0.0).sum()) for c in ("fee", "slippage", "funding")
-    )
+    """Return the way from gross to net, from the start on."""
+    fee, slippage, funding = (float(frame[c].cast(pl.Float64).fill_nan(0.0).sum()) for c in _COSTS)
     known = finite_rows(frame, "equity")["equity"]
     net = float(known[-1]) - float(known[0]) if known.len() else math.nan
-    gross = net + fee + slippage - funding
-    share = (fee + slippage - funding) / gross if gross > 0 else math.nan
+    gross, share = gross_gain(net, fee, slippage, funding), cost_share(net, fee, slippage, funding)
     values = [theme.number(v, "pnl") for v in (gross, 0.0 - fee, 0.0 - slippage, funding, net)]
     return [*values, theme.number(share, "share")]
 
@@ -338,7 +357,10 @@ def _search(sheet: TearSheet) -> str:
             "importance", figures.feature_importance(sheet.importance),
             "What the fit used, not what it is worth: a column of noise also gains.",
         ))  # fmt: skip
-    text = f"{theme.number(sheet.trial_count)} trials were made in all, in every search and fold on the way here."
+    text = (
+        f"{theme.number(sheet.trial_count)} trials were made in this build, in every search and fold. Not counted: "
+        "other builds, and everything tried before this one."
+    )
     return section("Search and model", text, "".join(parts)) if parts else ""
 
 

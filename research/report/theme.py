@@ -25,7 +25,7 @@ MINUS = "\u2212"
 _FORMATS = (
     (re.compile(r"(deflated|probabilistic)_sharpe$|(^|_)(probability|pbo|psr|dsr|p_?value)$"), "probability"),
     (re.compile(r"(_quote|(^|_)(pnl|expectancy|gross|fees?|slippage|funding))$"), "quote"),
-    (re.compile(r"(^|_)(trades|fills|orders|bars|days|trials|rows|folds|paths|count|rejected|splits)$"), "count"),
+    (re.compile(r"(^|_)(trades|trips|fills|orders|bars|days|trials|rows|folds|paths|count|rejected|splits)$"), "count"),
     (
         re.compile(
             r"(_frac|(^|_)(return|drawdown|volatility|cagr|share|rate|exposure|exposure_time|c?var_\d+|ulcer_index)(_p\d+)?)$"

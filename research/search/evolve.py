@@ -37,7 +37,8 @@ def evolve(
 ) -> StudyResult:
     """Search a space with a genetic algorithm that keeps its best individual.
 
-    Individuals are points of the unit cube: uniform crossover, Gaussian mutation, tournaments of three. Choices have
+    Individuals are points of the unit cube: uniform crossover (60 % of pairs), Gaussian mutation (40 % of children,
+    deviation 15 % of an axis), tournaments of three. Choices have
     no order, yet neighbours among them are likelier to follow each other; for many choices prefer :func:`optimise`.
 
     Parameters
@@ -61,6 +62,13 @@ def evolve(
     -------
     StudyResult
         One trial per evaluation, with its ``generation``. Individuals carried over unchanged are not evaluated again.
+
+    Raises
+    ------
+    InvalidInput
+        If ``generations`` is negative, ``population`` below 4, ``direction`` unknown, the space malformed (see
+        :meth:`Space.from_dict`), or a further figure of the objective has the name of a column of the trials. What the
+        objective raises ends the search.
 
     Notes
     -----

@@ -97,6 +97,13 @@ def optimise(
     StudyResult
         The same for the same arguments.
 
+    Raises
+    ------
+    InvalidInput
+        If ``trials`` is below 1, ``folds`` is empty, ``sampler`` or ``direction`` is unknown, the space is malformed
+        (see :meth:`Space.from_dict`), or a further figure of the objective has the name of a column of the trials.
+        What the objective raises ends the search.
+
     Examples
     --------
     >>> found = optimise(lambda p: -((p["x"] - 3.0) ** 2), {"x": {"low": 0.0, "high": 10.0}}, trials=30, seed=1)

@@ -58,7 +58,7 @@ class GateVerdict:
     passed : bool
         True where all were.
     table : DataFrame
-        One row per check: ``check``, ``figure``, ``value`` (null where missing), ``rule``, ``threshold``, ``passed``,
+        One row per check: ``check``, ``figure``, ``value`` (null where unknown), ``rule``, ``threshold``, ``passed``,
         ``reason`` (empty where passed) and ``description``.
     """
 
@@ -85,6 +85,7 @@ def evaluate_gate(figures: Mapping[str, float | None], checks: Sequence[Check]) 
     ----------
     figures : mapping of str to float
         Out-of-sample figures. One that is missing, None, NaN or not a number is refused: not knowing is not passing.
+        None also stands for an infinite figure where they come from JSON, which has none.
     checks : sequence of Check
         At least one, with distinct names.
 
@@ -118,9 +119,10 @@ def _row(check: Check, received: object) -> tuple[str, str, float | None, str, f
     value = _number(received)
     rule = f"{check.figure} must be {check.op} {check.threshold:g}"
     if value is None:
-        reason = f"{rule}; it is missing" if received is None else f"{rule}; it is {received!r}, not a number"
+        told = "unknown (missing or not finite)" if received is None else f"{received!r}, not a number"
+        reason = f"{rule}; it is {told}"
     elif math.isnan(value):
-        reason = f"{rule}; it is NaN, that is unknown"
+        reason = f"{rule}; it is unknown (NaN)"
     elif OPERATORS[check.op](value, float(check.threshold)):
         reason = ""
     else:

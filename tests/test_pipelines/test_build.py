@@ -11,6 +11,7 @@ from pipelines import features, search, train, validate, walk_forward
 from pipelines.workspace import Workspace
 from research.errors import NotInLake, QualityRefused
 from research.market.bars import TS, epoch_ns
+from research.market.quality import POLICIES
 
 
 def hashes(root: Path, *folders: str) -> dict[str, str]:
@@ -69,6 +70,116 @@ def test_a_series_that_is_not_in_the_lake_is_named(small_build, tmp_path):
     other.lake.write(workspace.lake.bars(*where, "BTCUSDT", "1m"), *where, "BTCUSDT", "bars", "1m")
     with pytest.raises(NotInLake, match="SOLUSDT"):
         validate.run(params, other)
+
+
+def lake_of(workspace, root, symbols, changes):
+    """Copy series of a lake below another root, each frame through the change of its (symbol, kind)."""
+    other = Workspace(root)
+    for symbol in symbols:
+        where = ("simulated", "linear", symbol)
+        for kind, interval in (("bars", "1m"), ("mark", "1m"), ("funding", None)):
+            frame = workspace.lake.read(*where, kind, interval).head(20_000)
+            other.lake.write(changes.get((symbol, kind), lambda f: f)(frame), *where, kind, interval)
+        other.lake.write_instrument(workspace.lake.instrument(*where))
+    return other
+
+
+def crossed(frame, rows=slice(100, 103)):
+    """Return bars of which some have a high below their low."""
+    at = pl.int_range(pl.len()).is_between(rows.start, rows.stop - 1)
+    return frame.with_columns(pl.when(at).then(pl.col("low") * 0.5).otherwise(pl.col("high")).alias("high"))
+
+
+def with_policies(params, **policies):
+    return params.model_copy(update={"validate_": params.validate_.model_copy(update=policies)})
+
+
+def test_a_defect_of_a_series_that_is_not_traded_is_reported_and_refuses_nothing(small_build, tmp_path):
+    params, workspace = small_build
+    params = with_policies(
+        params, policies={"crossed": "error", "gap": "error"}, funding_policies={"hole": "error", "cap": "error"}
+    )
+
+    def holed(frame):
+        return frame.filter(pl.int_range(pl.len()) != 5)
+
+    changes = {("BTCUSDT", "bars"): crossed, ("BTCUSDT", "mark"): holed, ("BTCUSDT", "funding"): holed}
+    other = lake_of(workspace, tmp_path, ["BTCUSDT", "SOLUSDT"], changes)
+    validate.run(params, other)
+    found = other.read_frame("data/reports/quality.parquet").filter(pl.col("policy") == "error")
+    assert found.select("series", "rule", "rows").rows() == [
+        ("simulated_linear_BTCUSDT_bars_1m", "crossed", 3),
+        ("simulated_linear_BTCUSDT_funding", "hole", 1),
+        ("simulated_linear_BTCUSDT_mark_1m", "gap", 1),
+    ]
+    assert other.clean.series()["symbol"].unique().to_list() == ["SOLUSDT"]
+    page = other.read_bytes("data/reports/quality/simulated_linear_BTCUSDT_bars_1m.html").decode()
+    assert '<tr class="found"><td>crossed</td><td>error</td>' in page
+
+
+@pytest.mark.parametrize("kind", ["bars", "mark", "funding"])
+def test_the_same_defect_of_the_traded_series_refuses_the_build(kind, small_build, tmp_path):
+    params, workspace = small_build
+    params = with_policies(params, policies={"gap": "error"}, funding_policies={"hole": "error"})
+    changes = {("SOLUSDT", kind): lambda frame: frame.filter(pl.int_range(pl.len()) != 5)}
+    rule, suffix = ("hole", "") if kind == "funding" else ("gap", "_1m")
+    with pytest.raises(
+        QualityRefused, match=rf"simulated_linear_SOLUSDT_{kind}{suffix}: \w+ must not hold {rule} rows"
+    ):
+        validate.run(params, lake_of(workspace, tmp_path, ["SOLUSDT"], changes))
+    assert not (tmp_path / "data/clean").exists()
+
+
+def test_rules_that_can_not_be_kept_do_not_refuse_an_untraded_series_either():
+    stated = dict.fromkeys(POLICIES, "error")
+    passing = validate._reporting(stated, POLICIES)
+    assert set(passing.values()) == {"keep", "drop"}
+    assert [rule for rule, policy in passing.items() if policy not in POLICIES[rule]] == []
+    assert validate._reporting({"gap": "keep", "crossed": "nan"}, POLICIES) == {"gap": "keep", "crossed": "nan"}
+
+
+def test_impossible_mark_prices_are_reported_and_taken_out(small_build, tmp_path):
+    params, workspace = small_build
+
+    def negative(frame):
+        at = pl.int_range(pl.len())
+        return crossed(frame).with_columns(pl.when(at == 500).then(-1.0).otherwise(pl.col("open")).alias("open"))
+
+    other = lake_of(workspace, tmp_path, ["SOLUSDT"], {("SOLUSDT", "mark"): negative})
+    validate.run(params, other)
+    found = other.read_frame("data/reports/quality.parquet").filter(
+        (pl.col("series") == "simulated_linear_SOLUSDT_mark_1m") & (pl.col("policy") == "nan")
+    )
+    # An open of -1 lies below its low, too.
+    assert found.select("rule", "rows").rows() == [("nonpositive", 1), ("crossed", 3), ("crossed", 1)]
+    where = ("simulated", "linear", "SOLUSDT")
+    given, clean = other.lake.mark(*where, "1m"), other.clean.mark(*where, "1m")
+    wrong = pl.int_range(pl.len()).is_between(100, 102) | (pl.int_range(pl.len()) == 500)
+    assert clean.equals(given.filter(~wrong))
+    page = other.read_bytes("data/reports/quality/simulated_linear_SOLUSDT_mark_1m.html").decode()
+    assert "<td>crossed</td>" in page
+    assert "volume" not in page
+
+
+def test_funding_policies_reach_the_rules(small_build, tmp_path):
+    params, workspace = small_build
+    changes = {("SOLUSDT", "funding"): lambda f: f.with_columns(pl.lit(0.05).alias("rate"))}
+    other = lake_of(workspace, tmp_path, ["SOLUSDT"], changes)
+    validate.run(params, other)
+    with pytest.raises(QualityRefused, match="SOLUSDT_funding: funding must not hold cap rows"):
+        validate.run(with_policies(params, funding_policies={"cap": "error"}), other)
+
+
+def test_the_walk_forward_names_its_return(small_build):
+    _, workspace = small_build
+    folds = workspace.read_frame("data/walk_forward/folds.parquet")
+    assert "ret" not in folds.columns
+    shown = workspace.read_frame("data/reports/folds.csv")
+    assert shown["total_return"].to_list() == pytest.approx(folds["total_return"].to_list(), rel=1e-12)
+    stitched = workspace.read_json("data/reports/walk_forward.json")
+    whole = np.prod(1.0 + workspace.read_frame("data/walk_forward/returns.parquet")["ret"].to_numpy()) - 1.0
+    assert stitched["total_return"] == pytest.approx(whole, rel=1e-9)
+    assert np.prod(1.0 + folds["total_return"].to_numpy()) - 1.0 == pytest.approx(whole, rel=1e-9)
 
 
 def test_gaps_in_the_lake_go_through_every_stage(small_build, small_overrides, build_pipeline, tmp_path):

@@ -8,6 +8,7 @@ import yaml
 
 from pipelines.run import STAGES
 from pipelines.workspace import Workspace
+from research.errors import PlatformError
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -29,6 +30,10 @@ class Watched(Workspace):
     def clean(self):
         self.read.add("data/clean")
         return super().clean
+
+    def replacing(self, name):
+        self.written.add(name)
+        return super().replacing(name)
 
     def read_bytes(self, name):
         self.read.add(name)
@@ -74,3 +79,30 @@ def test_a_stage_touches_what_it_declares(stage, small_build):
     assert sorted(asked.asked - set(declared["params"])) == []
     unwritten = [o for o in outs if not any(n == o or n.startswith(o + "/") for n in watched.written | watched.read)]
     assert unwritten == []
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    workspace = Workspace(tmp_path)
+    with workspace.replacing("data/lake") as folder:
+        (folder / "a").write_text("1")
+    with pytest.raises(ZeroDivisionError), workspace.replacing("data/lake") as folder:
+        (folder / "b").write_text(f"{1 / 0}")
+    assert [p.name for p in (tmp_path / "data/lake").iterdir()] == ["a"]
+    assert [p.name for p in (tmp_path / "data").iterdir()] == ["lake"]
+    with workspace.replacing("data/lake") as folder:
+        (folder / "c").write_text("3")
+    assert [p.name for p in (tmp_path / "data/lake").iterdir()] == ["c"]
+
+
+def test_an_ingest_that_fails_leaves_the_lake_of_before(small_build, tmp_path):
+    params, workspace = small_build
+    other = Workspace(tmp_path)
+    from pipelines import ingest
+
+    ingest.run(params, other)
+    before = other.lake.series()
+    files = params.ingest.model_copy(update={"source": "files"})
+    with pytest.raises(PlatformError):
+        ingest.run(params.model_copy(update={"ingest": files}), other)
+    assert other.lake.series().equals(before)
+    assert before.height == workspace.lake.series().height

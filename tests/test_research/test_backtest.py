@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from research.backtest import crosscheck_vectorbt, simulate
-from research.backtest.result import PLOT_POINTS, thinned
+from research.backtest.result import PLOT_POINTS
 from research.errors import FundingHole, InvalidInput, MisalignedBars, SchemaMismatch
 from research.execution import Account, Costs
 from research.market.bars import TS, on_clock
@@ -96,6 +96,10 @@ def test_frames_of_a_small_run():
     assert figures["exposure_time"] == 2 / 5
     assert figures["turnover"] == pytest.approx((5_000 + 5_200) / 10_000, rel=1e-14)
     assert figures["profit_factor"] == math.inf
+    assert (figures["trades"], figures["round_trips"]) == (1.0, 1.0)
+    assert figures["cost_share"] == pytest.approx(fees / 200.0, rel=1e-12)
+    assert math.isnan(figures["funding_on_mark_frac"])
+    assert trade["return_on_equity_frac"] == pytest.approx(trade["pnl"] / 10_000.0, rel=1e-15)
     assert result.position_qty().tolist() == [0.0, 50.0, 50.0, 0.0, 0.0]
 
 
@@ -115,7 +119,9 @@ def test_ruin_is_a_value():
     figures = result.metrics()
     assert result.is_ruined
     assert figures["is_ruined"] == 1.0
-    assert figures["cagr"] == -1.0
+    assert figures["total_return"] < -1.0
+    assert math.isnan(figures["cagr"])  # five minutes are no year
+    assert math.isnan(figures["cost_share"])  # nothing was gained before costs
     assert figures["max_drawdown"] < -1.0
     assert result.orders["reason"].to_list() == ["none", "ruined"]
     with pytest.raises(InvalidInput, match="ruined"):
@@ -162,8 +168,27 @@ def test_the_mark_prices_the_funding():
     rows = funding_rows([0, 8], 1e-3)
     by_mark = simulate(bars, targets, instrument=SOL, costs=NO_COSTS, funding=rows, mark=marks[100:])
     assert by_mark.metrics()["funding"] == pytest.approx(-5.5, rel=1e-14)
-    by_open = simulate(bars, targets, instrument=SOL, costs=NO_COSTS, funding=rows, mark=marks[:100])
+    assert by_mark.metrics()["funding_on_mark_frac"] == 0.5  # the settlement at 0:00 had none, and no position
+    by_open = simulate(bars, targets, instrument=SOL, costs=NO_COSTS, funding=rows, mark=marks[1:100])
     assert by_open.metrics()["funding"] == pytest.approx(-5.0, rel=1e-14)
+    assert by_open.metrics()["funding_on_mark_frac"] == 0.0
+    everywhere = simulate(bars, targets, instrument=SOL, costs=NO_COSTS, funding=rows, mark=marks)
+    assert everywhere.metrics()["funding_on_mark_frac"] == 1.0
+    assert simulate(bars, targets, instrument=SOL, funding=rows).metrics()["funding_on_mark_frac"] == 0.0
+
+
+def test_trades_are_measured_on_the_equity_before_their_entry():
+    # 100 -> 104 -> 104 -> 104 -> 52: half of the equity long, left at 104; then half short, left at 52.
+    bars = frame_of([100, 100, 104, 104, 104, 52, 52], [100, 104, 104, 104, 52, 52, 52])
+    result = simulate(bars, [0.5, np.nan, 0.0, -0.5, np.nan, 0.0, np.nan], instrument=SOL, costs=NO_COSTS)
+    trades, equity = result.trades, result.equity["equity"]
+    assert trades["pnl"][0] == pytest.approx(200.0, rel=1e-14)
+    before = [10_000.0, equity[trades["entry_bar"][1] - 1]]
+    assert before[1] == pytest.approx(10_200.0, rel=1e-14)
+    found = trades["return_on_equity_frac"].to_numpy()
+    assert found.tolist() == (trades["pnl"].to_numpy() / before).tolist()
+    # Flat in between and at the end: compounded, the trades are what the account made.
+    assert np.prod(1.0 + found) * 10_000.0 == pytest.approx(equity[-1], rel=1e-13)
 
 
 def test_targets_may_come_as_array_series_or_frame():
@@ -207,14 +232,6 @@ def test_bad_input_is_refused_by_name():
 
 
 # ---------------------------------------------------------------- views
-def test_long_curves_are_thinned_without_losing_their_extremes():
-    values = np.random.Generator(np.random.PCG64(3)).normal(size=100_003).cumsum()
-    kept = thinned(values, 1_000)
-    assert kept.size <= 1_010
-    assert {0, 100_002, int(values.argmin()), int(values.argmax())} <= set(kept.tolist())
-    assert (np.diff(kept) > 0).all()
-
-
 def test_the_figure_shows_equity_drawdown_and_position():
     bars, targets = random_market(12_000)
     figure = simulate(bars, targets, instrument=SOL).plot()

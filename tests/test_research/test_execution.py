@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from research.errors import FingerprintMismatch, FundingHole, InvalidInput, MisalignedBars
 from research.execution import Account, Costs, Reason, Status, exposure_lots, funding_per_bar, in_units, lots_of
+from research.execution.funding import EARLY_NS
 from research.execution.rounding import price_to_tick
 from research.market.bars import TS
 from research.market.instruments import Instrument, sample_instrument
@@ -157,17 +159,91 @@ def hourly(first, last):
     return START + HOUR * np.arange(first, last)
 
 
-def test_funding_falls_into_the_bar_that_holds_the_settlement():
+def test_funding_falls_on_the_open_at_which_it_is_settled():
     rows = funding_frame([0, 8.000001, 16], [1e-4, 2e-4, -3e-4])  # 3.6 ms late
     rate, count = funding_per_bar(hourly(0, 20), HOUR, rows)
     assert {int(i): rate[i] for i in rate.nonzero()[0]} == {0: 1e-4, 8: 2e-4, 16: -3e-4}
     assert count == 3
 
 
-def test_several_settlements_in_one_bar_sum():
-    rate, count = funding_per_bar(START + 24 * HOUR * np.arange(2), 24 * HOUR, funding_frame([0, 8, 16, 24, 32, 40]))
-    assert rate.tolist() == pytest.approx([3e-4, 3e-4], rel=1e-15)  # three additions
+@pytest.mark.parametrize(
+    ("step", "interval", "inside"),
+    [
+        (24 * HOUR, 8.0, "2024-01-01T08:00:00Z"),
+        (12 * HOUR, 8.0, "2024-01-01T08:00:00Z"),
+        (16 * HOUR, 8.0, "2024-01-01T08:00:00Z"),  # the settlement of 16:00 is at an open, the one before is not
+        (4 * HOUR, 1.0, "2024-01-01T01:00:00Z"),
+        (2 * HOUR, 1.0, "2024-01-01T01:00:00Z"),
+    ],
+)
+def test_a_settlement_inside_a_bar_is_an_error(step, interval, inside):
+    rows = funding_frame(np.arange(0, 97, interval), interval=interval)
+    span = f"{step // HOUR}h"
+    with pytest.raises(MisalignedBars, match=f"not inside the bar of {span} .*finer base bars.*{inside}"):
+        funding_per_bar(START + step * np.arange(96 * HOUR // step), step, rows)
+
+
+def test_bars_that_begin_between_settlements_are_refused_for_the_same_reason():
+    with pytest.raises(MisalignedBars, match="not inside the bar of 1h that opens at 2024-01-01T07:30:00Z"):
+        funding_per_bar(hourly(1, 20) + HOUR // 2, HOUR, funding_frame([0, 8, 16]))
+
+
+@pytest.mark.parametrize("minutes", [1, 3, 5, 15, 30, 60, 120, 240, 480])
+def test_every_bar_that_divides_eight_hours_takes_settlements_of_eight_hours(minutes):
+    step = minutes * MINUTE
+    ts = START + step * np.arange(48 * HOUR // step)
+    rows = funding_frame([0, 8, 16 + 1e-6, 24 - 1e-6, 32, 40], [1e-4, 2e-4, -3e-4, 4e-4, 5e-4, 6e-4])  # ± 3.6 ms
+    rate, count = funding_per_bar(ts, step, rows)
+    at = rate.nonzero()[0]
+    assert ((ts[at] - START) // HOUR).tolist() == [0, 8, 16, 24, 32, 40]
+    assert rate[at].tolist() == [1e-4, 2e-4, -3e-4, 4e-4, 5e-4, 6e-4]
     assert count == 6
+
+
+@pytest.mark.parametrize("step", [MINUTE, HOUR])
+def test_a_stamp_just_before_an_open_is_that_opens(step):
+    ts = START + step * np.arange(9 * HOUR // step)
+    at_eight = 8 * HOUR // step
+    for early, bar in ((0, at_eight), (EARLY_NS, at_eight), (EARLY_NS + 1, at_eight - 1)):
+        rows = funding_frame([0, 8]).with_columns(ts=pl.Series([START, START + 8 * HOUR - early]).cast(TS))
+        if step == HOUR and early > EARLY_NS:  # almost an hour late
+            with pytest.raises(MisalignedBars, match="not inside the bar of 1h"):
+                funding_per_bar(ts, step, rows)
+        else:
+            assert funding_per_bar(ts, step, rows)[0].nonzero()[0].tolist() == [0, bar]
+
+
+def test_a_stamp_may_be_one_minute_late_and_no_more():
+    rows = funding_frame([0, 8 + 1 / 60, 16])
+    assert funding_per_bar(hourly(0, 20), HOUR, rows)[0].nonzero()[0].tolist() == [0, 8, 16]
+    with pytest.raises(MisalignedBars, match="must fall on a bar's open"):
+        funding_per_bar(hourly(2, 20), HOUR, rows.with_columns(pl.col("ts") + pl.duration(milliseconds=1)))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(-EARLY_NS, 50 * 10**9), min_size=6, max_size=6), st.integers(0, 40))
+def test_ranges_that_follow_one_another_charge_each_settlement_once(late, cut):
+    rows = funding_frame([0, 8, 16, 24, 32, 40]).with_columns(ts=START + 8 * HOUR * np.arange(6) + np.array(late))
+    rows = rows.with_columns(pl.col("ts").cast(TS))
+    whole, count = funding_per_bar(hourly(0, 41), HOUR, rows)
+    parts = [funding_per_bar(hourly(*bounds), HOUR, rows) for bounds in ((0, cut), (cut, 41))]
+    assert np.concatenate([rate for rate, _ in parts]).tolist() == whole.tolist()
+    assert sum(part_count for _, part_count in parts) == count == 6
+
+
+def test_one_settlement_told_twice_is_not_charged_twice():
+    rows = funding_frame([0, 8, 8.000001, 16])  # the hour, and the same with the venue's milliseconds
+    for step in (MINUTE, HOUR):
+        with pytest.raises(MisalignedBars, match=r"funding\.ts\[2\] must fall on another bar's open"):
+            funding_per_bar(START + step * np.arange(20 * HOUR // step), step, rows)
+    assert funding_per_bar(hourly(9, 20), HOUR, rows)[1] == 1  # outside the bars it costs nobody anything
+
+
+def test_a_missing_settlement_after_an_early_stamp_is_still_a_hole():
+    rows = funding_frame([0, 16 - 1e-6, 24])  # 8:00 is missing; counted back from the early stamp it is due before 8:00
+    with pytest.raises(FundingHole):
+        funding_per_bar(hourly(8, 20), HOUR, rows)
+    assert funding_per_bar(hourly(0, 8), HOUR, rows)[1] == 1
 
 
 def test_the_interval_may_change_between_rows():
@@ -220,6 +296,49 @@ def test_real_funding_rows_cover_real_bars(market_data):
         funding_per_bar(ts, 5 * MINUTE, rows.filter(pl.int_range(pl.len()) != 100))
 
 
+@pytest.mark.parametrize("minutes", [1, 5, 60, 240, 480])
+def test_real_rows_with_milliseconds_are_charged_at_opens(market_data, minutes):
+    rows = pl.read_parquet(market_data / "binance/usdm/SOLUSDT/funding.parquet")
+    rows = rows.with_columns(pl.col("ts").cast(TS), pl.lit(8.0).alias("interval_hours"))
+    stamps, step = rows["ts"].to_physical().to_numpy(), minutes * MINUTE
+    late = stamps % (8 * HOUR)
+    assert 0 < late.max() < 1_000_000_000  # some are not on the hour
+    first = stamps[0] - late[0]
+    ts = np.arange(first, stamps[-1] + 8 * HOUR, step)
+    rate, count = funding_per_bar(ts, step, rows)
+    charged = np.searchsorted(ts, stamps - late)
+    assert count == rows.height
+    assert rate[charged].tolist() == rows["rate"].to_list()
+    assert np.count_nonzero(rate) == np.count_nonzero(rows["rate"].to_numpy())
+    midnight = -(-first // (24 * HOUR)) * 24 * HOUR
+    with pytest.raises(MisalignedBars, match="not inside the bar of 24h"):
+        funding_per_bar(np.arange(midnight, stamps[-1] - 24 * HOUR, 24 * HOUR), 24 * HOUR, rows)
+
+
+def test_the_same_fills_pay_the_same_funding_on_bars_of_every_length():
+    # Opens and closes of a straight line, decided and filled on the hours that all lengths share.
+    paid = []
+    for step in (MINUTE, 5 * MINUTE, HOUR, 4 * HOUR, 8 * HOUR):
+        n = 96 * HOUR // step
+        prices = 100.0 + (np.arange(n + 1) * step / HOUR) / 8
+        ts = START + step * np.arange(n)
+        rate, count = funding_per_bar(ts, step, funding_frame(np.arange(0, 96, 8), [1e-3, -2e-3, 3e-3] * 4))
+        targets = np.full(n, np.nan)
+        for hour, target in ((8, 0.5), (40, -1.0), (72, 0.0)):
+            targets[hour * HOUR // step - 1] = target
+        account = Account(SOL, FREE, step_ns=step)
+        ledger = account.push(
+            ts, prices[:-1], prices[1:], prices[:-1], prices[1:], np.full(n, np.nan), rate, targets
+        )  # fmt: skip
+        assert ledger.fills["ts"].tolist() == [START + hour * HOUR for hour in (8, 40, 72)]
+        assert count == 12
+        paid.append((ledger.rows["funding"].sum(), ledger.fills["price"].tolist(), account.equity))
+    assert paid[0][0] != 0.0
+    for funding, prices, equity in paid[1:]:
+        assert prices == paid[0][1]
+        assert (funding, equity) == pytest.approx((paid[0][0], paid[0][2]), rel=1e-12)  # sums of floats
+
+
 # ---------------------------------------------------------------- semantics by hand
 def test_a_decision_fills_at_the_next_open_not_at_its_close():
     account = Account(SOL, FREE, 10_000.0)
@@ -246,12 +365,110 @@ def test_an_unchanged_target_makes_no_further_order():
     assert ledger.orders.size == 1
 
 
-def test_a_newer_decision_replaces_the_one_under_way():
+def test_an_order_under_way_is_not_recalled_and_the_newest_target_follows_it():
     account = Account(SOL, FREE, latency_bars=2)
-    ledger = account.push(*make_bars([100] * 6, [100] * 6, [0.5, -0.3, np.nan, np.nan, np.nan, np.nan]))
-    assert ledger.orders["status"].tolist() == [Status.REPLACED, Status.FILLED]
-    assert ledger.orders["done_ts"].tolist() == [START + 2 * MINUTE, START + 4 * MINUTE]
-    assert ledger.fills["lots"].tolist() == [-300]
+    closes = [100, 100, 100, 125, 125, 125, 125]
+    targets = [0.5, 0.9, -0.3, np.nan, np.nan, np.nan, np.nan]
+    ledger = account.push(*make_bars([100, 100, 100, 100, 125, 125, 125], closes, targets))
+    assert ledger.orders["status"].tolist() == [Status.FILLED, Status.FILLED]
+    assert ledger.orders["target"].tolist() == [0.5, -0.3]  # 0.9 was overtaken while it waited: no order was made
+    # Decided at the close of bar 0, open of bar 3; then at the close of that bar, open of bar 6.
+    assert ledger.orders["decided_ts"].tolist() == [START + MINUTE, START + 4 * MINUTE]
+    assert ledger.orders["done_ts"].tolist() == [START + 3 * MINUTE, START + 6 * MINUTE]
+    # Sized at the close of bar 3: -0.3 * (10,000 + 50 * 25) / 12.5 = -270 lots.
+    assert ledger.fills["lots"].tolist() == [500, -770]
+    assert ledger.fills["position_lots"].tolist() == [500, -270]
+
+
+def test_a_target_given_at_the_last_close_before_the_arrival_waits_too():
+    # The order arrives at the very next open; at latency 1 and a decision on every close nothing would ever fill.
+    n = 9
+    targets = np.round(0.1 + 0.01 * np.arange(n), 2)  # each one new
+    ledger = Account(SOL, FREE, latency_bars=1).push(*make_bars([100] * n, [100] * n, targets))
+    assert ledger.fills["ts"].tolist() == [START + k * MINUTE for k in (2, 4, 6, 8)]
+    assert ledger.fills["position_lots"].tolist() == [100, 120, 140, 160]
+
+
+def test_a_target_that_returns_to_the_order_under_way_asks_for_nothing():
+    account = Account(SOL, FREE, latency_bars=3)
+    ledger = account.push(*make_bars([100] * 10, [100] * 10, [0.5, 0.2, 0.5] + [np.nan] * 7))
+    assert (ledger.orders.size, ledger.fills["lots"].tolist()) == (1, [500])
+
+
+def test_an_exit_decided_while_the_entry_is_under_way_is_executed_after_it():
+    account = Account(SOL, FREE, latency_bars=4)
+    ledger = account.push(*make_bars([100] * 12, [100] * 12, [0.5, np.nan, 0.0] + [np.nan] * 9))
+    assert ledger.fills["lots"].tolist() == [500, -500]
+    assert ledger.fills["ts"].tolist() == [START + 5 * MINUTE, START + 10 * MINUTE]
+    assert account.position_lots == 0
+
+
+def test_latency_beyond_the_decision_interval_still_trades_and_ends_in_the_newest_target():
+    n, rng = 10_000, np.random.Generator(np.random.PCG64(7))
+    path = np.round(100.0 * np.exp(np.cumsum(rng.normal(0, 1e-3, n + 1))), 2)
+    targets = np.full(n, np.nan)
+    targets[::5] = np.round(rng.uniform(-1, 1, n // 5), 3)
+    targets[-30:] = np.nan
+    targets[-30] = 0.625
+    account = Account(SOL, Costs(half_spread_bps=1.0), latency_bars=7)
+    ledger = account.push(*make_bars(path[:-1], path[1:], targets))
+    assert set(ledger.orders["status"].tolist()) == {int(Status.FILLED)}
+    # Each order takes eight bars, its successor is decided at the close of the bar that filled it.
+    assert ledger.fills.size == ledger.orders.size > 0.99 * n / 8
+    assert (ledger.orders["done_ts"] - ledger.orders["decided_ts"] == 7 * MINUTE).all()
+    last = ledger.orders[-1]
+    assert (last["target"], account.standing_target) == (0.625, 0.625)
+    decided = (last["decided_ts"] - START) // MINUTE - 1
+    worth = ledger.rows["equity"][decided]
+    assert account.position_lots == exposure_lots(0.625, worth, path[decided + 1], 0.1)
+    for order in ledger.orders:  # each follows the newest target known at its close
+        known = targets[: (order["decided_ts"] - START) // MINUTE]
+        assert order["target"] == known[np.isfinite(known)][-1]
+
+
+def test_a_target_follows_an_order_that_was_refused_at_its_open():
+    account = Account(SOL, FREE, 1_000.0, latency_bars=2, max_leverage=50.0)
+    opens = [100, 100, 100, 140, 140, 140, 140]  # 40x sized at 100 is 56x at 140: beyond the venue's 50
+    ledger = account.push(*make_bars(opens, opens, [40.0, 0.7] + [np.nan] * 5))
+    assert ledger.orders["reason"].tolist() == [Reason.INSUFFICIENT_EQUITY, Reason.NONE]
+    assert ledger.fills["lots"].tolist() == [50]  # 0.7 * 1,000 / 14
+
+
+@pytest.mark.parametrize("latency", [0, 1, 2])
+def test_an_order_that_waits_out_a_gap_is_replaced_by_a_newer_target(latency):
+    n = latency + 6
+    prices, targets = np.full(n, 100.0), np.full(n, np.nan)
+    arrival = latency + 1
+    prices[arrival : arrival + 2] = np.nan  # it arrives in the gap
+    targets[0], targets[arrival] = 0.5, -0.3
+    account = Account(SOL, FREE, latency_bars=latency)
+    ledger = account.push(*make_bars(prices, prices, targets))
+    assert ledger.orders["status"][0] == Status.REPLACED
+    assert ledger.orders["done_ts"][0] == START + (arrival + 1) * MINUTE
+    fills = START + max(arrival + 2, arrival + 1 + latency) * MINUTE
+    assert (ledger.fills["ts"].tolist(), ledger.fills["lots"].tolist()) == ([fills], [-300])
+
+
+def test_a_gap_on_the_way_changes_nothing():
+    prices = np.array([100, np.nan, np.nan, 100, 100, 100, 100, 100], float)
+    ledger = Account(SOL, FREE, latency_bars=2).push(*make_bars(prices, prices, [0.5, -0.3] + [np.nan] * 6))
+    assert ledger.fills["ts"].tolist() == [START + 3 * MINUTE, START + 6 * MINUTE]
+    assert ledger.fills["lots"].tolist() == [500, -800]
+
+
+def test_ruin_cancels_what_is_under_way_and_refuses_what_waits_behind_it():
+    account = Account(SOL, FREE, 1_000.0, latency_bars=2, max_leverage=10.0)
+    targets = [10.0, np.nan, np.nan, 5.0, -1.0, np.nan, np.nan, np.nan]
+    ledger = account.push(*make_bars([100] * 5 + [80] * 3, [100] * 4 + [80] * 4, targets))
+    assert account.is_ruined
+    assert account.pending().size == 0
+    fates = [(o["target"], o["status"], o["reason"]) for o in ledger.orders]
+    assert fates == [
+        (10.0, Status.FILLED, Reason.NONE),
+        (5.0, Status.REJECTED, Reason.RUINED),
+        (0.0, Status.FILLED, Reason.RUINED),
+        (-1.0, Status.REJECTED, Reason.RUINED),
+    ]
 
 
 def test_partial_reduction_and_reversal_go_by_the_average_entry():
@@ -428,18 +645,18 @@ def test_negated_targets_negate_the_profit_of_each_first_trade(bars):
     assert up == pytest.approx(-down, abs=1e-8)
 
 
-@settings(max_examples=150)
-@given(random_bars(), st.data())
-def test_any_split_of_the_bars_gives_the_same_bytes_and_so_does_a_snapshot(bars, data):
+@settings(max_examples=200)
+@given(random_bars(), st.sampled_from([0, 1, 2, 7]), st.data())
+def test_any_split_of_the_bars_gives_the_same_bytes_and_so_does_a_snapshot(bars, latency, data):
     n = bars[0].size
     costs = Costs(half_spread_bps=1.0)
-    whole_account = Account(SOL, costs, latency_bars=1)
+    whole_account = Account(SOL, costs, latency_bars=latency)
     whole = whole_account.push(*bars)
     cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=6)))
-    account, pieces = Account(SOL, costs, latency_bars=1), []
+    account, pieces = Account(SOL, costs, latency_bars=latency), []
     for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
         pieces.append(account.push(*part(bars, start, stop)))
-        fresh = Account(SOL, costs, latency_bars=1)
+        fresh = Account(SOL, costs, latency_bars=latency)
         fresh.restore(account.snapshot())
         account = fresh
     for name in ("rows", "fills", "orders"):
@@ -473,6 +690,21 @@ def test_no_fill_uses_a_price_from_before_its_decision_was_known(bars, latency):
             continue
         assert fill["reference"] == opens[int(fill["ts"])]
         assert fill["ts"] >= order["decided_ts"] + latency * MINUTE
+
+
+@settings(max_examples=100)
+@given(random_bars(), st.integers(0, 9))
+def test_no_order_is_recalled_before_it_arrives(bars, latency):
+    account = Account(SOL, latency_bars=latency)
+    ledger = account.push(*bars)
+    orders = [*ledger.orders, *account.pending()]
+    for order in orders:
+        if order["status"] == Status.REPLACED:  # it has seen at least one open, in a gap
+            assert order["done_ts"] >= order["decided_ts"] + (latency + 1) * MINUTE
+            assert math.isnan(bars[4][(order["done_ts"] - START) // MINUTE - 1])
+    waiting = [o for o in orders if o["reason"] == Reason.NONE]
+    for order, after in pairwise(waiting):  # one at a time
+        assert after["decided_ts"] >= order["done_ts"]
 
 
 @settings(max_examples=60)

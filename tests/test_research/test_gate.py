@@ -41,8 +41,9 @@ def test_one_missed_threshold_refuses(figure, value):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (math.nan, "unknown"), (None, "missing"), ("1.5", "not a number"), (True, "not a number"),
-        (np.bool_(True), "not a number"), (np.array([1.0]), "not a number"), (np.float32("nan"), "unknown"),
+        (math.nan, "unknown"), (None, "unknown (missing or not finite)"), ("1.5", "not a number"),
+        (True, "not a number"), (np.bool_(True), "not a number"), (np.array([1.0]), "not a number"),
+        (np.float32("nan"), "unknown"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("threshold", [-1e9, 1e9, -math.inf, math.inf])
@@ -55,7 +56,7 @@ def test_what_is_not_a_known_number_never_passes(op, value, said, threshold):
 def test_a_missing_figure_is_refused_by_name():
     verdict = evaluate_gate({}, CHECKS[:1])
     assert verdict.table["value"].to_list() == [None]
-    with pytest.raises(GateRefused, match="bundle a must pass the gate; oos_sharpe must be >= 1; it is missing"):
+    with pytest.raises(GateRefused, match="bundle a must pass the gate; oos_sharpe must be >= 1; it is unknown"):
         verdict.require("bundle a")
 
 

@@ -1,5 +1,6 @@
 """Figures of curves and trades against published numbers, numbers by hand and plain loops."""
 
+import itertools
 import math
 
 import numpy as np
@@ -16,20 +17,25 @@ from research.metrics import (
     cagr,
     closed_trades,
     conditional_value_at_risk,
+    cost_share,
     daily_equity,
+    daily_returns,
     deepest_drawdown,
     downside_deviation,
     drawdown,
     expectancy,
+    gross_gain,
     longest_drawdown_bars,
     max_drawdown,
     omega,
     payoff_ratio,
     performance,
     profit_factor,
+    round_trips,
     sharpe,
     sortino,
     system_quality_number,
+    thinned,
     total_return,
     ulcer_index,
     value_at_risk,
@@ -214,6 +220,17 @@ def test_returns_of_a_ruined_account_are_zero():
     assert bar_returns([110.0], initial_equity=100.0).tolist() == pytest.approx([0.1], rel=1e-14)
 
 
+def test_daily_returns_begin_at_the_equity_before_the_first_bar():
+    ts = START + 8 * HOUR * np.arange(7)  # two days, and the first bar of a third
+    curve = np.array([101.0, 104.0, 110.0, 90.0, 95.0, 99.0, 108.9])
+    found = daily_returns(ts, curve, 100.0)
+    assert found == pytest.approx([0.1, -0.1, 0.1], rel=1e-12)  # a difference and a quotient each
+    assert daily_returns(ts[:0], curve[:0], 100.0).size == 0
+    assert daily_returns(ts, np.where(np.arange(7) > 2, -5.0, curve), 100.0)[2] == 0.0  # ruined the day before
+    with pytest.raises(InvalidInput, match="finite"):
+        daily_returns(ts, np.full(7, np.nan), 100.0)
+
+
 def test_days_are_utc_days_of_the_bars_open():
     ts = START + 22 * HOUR + HOUR * np.arange(30)  # 22:00 to 03:00 two days later
     day, equity = daily_equity(ts, np.arange(30.0))
@@ -264,6 +281,52 @@ def test_no_fill_and_an_open_position_make_no_trade():
     assert closed_trades(make_fills([(3.0, 10.0, 0.1, 0.0), (2.0, 11.0, 0.1, 0.0)])).size == 0
 
 
+def test_a_round_trip_ends_where_a_position_does_and_a_trade_at_each_reduction():
+    steps = [(10.0, 100.0, 0.0, 0.0)] + [(-1.0, 101.0, 0.0, 0.0)] * 10  # built once, reduced in ten steps
+    assert closed_trades(make_fills(steps)).size == 10
+    assert round_trips(make_fills(steps)["position_qty"]) == 1
+    assert round_trips(make_fills(steps[:-1])["position_qty"]) == 0  # a tenth of it is still open
+    assert round_trips([1.0, -2.0, -1.0, 3.0]) == 2  # two reversals, the last position open
+    assert round_trips([]) == 0
+    with pytest.raises(InvalidInput, match=r"position_qty\[1\]"):
+        round_trips([1.0, math.nan])
+
+
+@given(st.lists(st.integers(-3, 3), max_size=40))
+def test_round_trips_equal_a_plain_loop_and_never_exceed_trades(positions):
+    held, ended = 0, 0
+    for after in positions:
+        ended += held != 0 and (after == 0 or (after > 0) != (held > 0))
+        held = after
+    assert round_trips(positions) == ended
+    moves = [(float(b - a), 100.0, 0.0, 0.0) for a, b in itertools.pairwise([0, *positions]) if b != a]
+    if moves:
+        assert ended <= closed_trades(make_fills(moves)).size
+
+
+# ---------------------------------------------------------------- costs
+def test_cost_share_counts_funding_and_does_not_exist_without_a_gain():
+    assert gross_gain(100.0, 10.0, 5.0, -5.0) == 120.0
+    assert cost_share(100.0, 10.0, 5.0, -5.0) == pytest.approx(20 / 120, rel=1e-15)
+    assert cost_share(-5.0, 10.0, 5.0, 0.0) == pytest.approx(1.5, rel=1e-15)  # costs turned 10 into -5
+    assert cost_share(120.0, 5.0, 0.0, 25.0) == pytest.approx(-0.2, rel=1e-15)  # funding paid for the fees
+    for nothing in ((-20.0, 10.0, 5.0, 0.0), (0.0, 0.0, 0.0, 0.0), (math.inf, 1.0, 1.0, 0.0), (1.0, math.nan, 0, 0)):
+        assert math.isnan(cost_share(*nothing))
+
+
+# ---------------------------------------------------------------- thinning
+def test_thinned_curves_keep_ends_extremes_and_unknown_stretches():
+    values = np.random.Generator(np.random.PCG64(3)).normal(size=100_003).cumsum()
+    values[5_000:9_000] = np.nan
+    kept = thinned(values, 1_000)
+    assert kept.size <= 1_002
+    assert {0, 100_002, int(np.nanargmin(values)), int(np.nanargmax(values))} <= set(kept.tolist())
+    assert (np.diff(kept) > 0).all()
+    assert np.isnan(values[kept]).any()  # a hole stays one
+    assert thinned(values[:1_000], 1_000).tolist() == list(range(1_000))
+    assert thinned(np.full(10, np.nan), 4).tolist() == [0, 5, 9]
+
+
 @settings(max_examples=150)
 @given(
     st.lists(
@@ -296,13 +359,29 @@ def test_performance_by_hand():
     assert found["sharpe"] == pytest.approx(daily.mean() / daily.std(ddof=1) * math.sqrt(365), rel=1e-12)
     assert found["sortino"] == pytest.approx(daily.mean() / math.sqrt(0.01 / 3) * math.sqrt(365), rel=1e-12)
     assert found["total_return"] == pytest.approx(0.188, rel=1e-12)
-    assert found["cagr"] == pytest.approx(1.188 ** (730 / 6) - 1, rel=1e-10)
     assert found["max_drawdown"] == pytest.approx(-20 / 110, rel=1e-14)
-    assert (found["max_drawdown_bars"], found["days"], found["trades"]) == (3.0, 3.0, 2.0)
+    assert (found["longest_drawdown_bars"], found["days"], found["trades"]) == (3.0, 3.0, 2.0)
     assert found["profit_factor"] == pytest.approx(30 / 11.2, rel=1e-14)
     bars = bar_returns(equity["equity"].to_numpy(), 100.0)
     assert found["sharpe_bar"] == pytest.approx(sharpe(bars, 730.0), rel=1e-15)
     assert found["omega"] == pytest.approx(3.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("bars", [364, 365, 730])
+def test_yearly_rates_exist_from_a_year_on(bars):
+    curve = 100.0 * 1.001 ** np.arange(1, bars + 1)
+    curve[40] *= 0.9
+    equity = pl.DataFrame({"ts": START + 24 * HOUR * np.arange(bars), "equity": curve}).with_columns(
+        pl.col("ts").cast(TS)
+    )
+    found = performance(equity, pl.DataFrame({"pnl": [1.0]}), 365.0, initial_equity=100.0)
+    assert found["total_return"] == pytest.approx(1.001**bars - 1, rel=1e-9)
+    if bars < 365:
+        assert math.isnan(found["cagr"])
+        assert math.isnan(found["calmar"])
+    else:
+        assert found["cagr"] == pytest.approx(1.001**365 - 1, rel=1e-9)  # a power and a logarithm of sums
+        assert found["calmar"] == pytest.approx(found["cagr"] / abs(found["max_drawdown"]), rel=1e-14)
 
 
 def test_performance_of_nothing_is_nan_not_an_error():

@@ -24,8 +24,9 @@ def equity(days: int, seed: int = 1, step_minutes: int = 1, drift: float = 2e-6)
     rng = np.random.default_rng(seed)
     path = 10_000.0 * np.exp(np.cumsum(rng.normal(drift * step_minutes, 4e-4 * step_minutes**0.5, n)))
     ts = START + np.arange(n) * step_minutes * NS_PER_MINUTE
-    paid = np.where(rng.random(n) < 0.01, 1.5, 0.0)
-    frame = {"ts": ts, "equity": path, "fee": paid, "slippage": 0.5 * paid, "funding": rng.normal(0, 0.01, n)}
+    paid, received = np.where(rng.random(n) < 0.01, 1.5, 0.0), rng.normal(0, 0.01, n)
+    paid[0] = received[0] = 0.0
+    frame = {"ts": ts, "equity": path, "fee": paid, "slippage": 0.5 * paid, "funding": received}
     return pl.DataFrame(frame).with_columns(pl.col("ts").cast(TS))
 
 
@@ -42,17 +43,19 @@ def sheet(**changes) -> TearSheet:
     parts = {
         "title": "Trend and learned candidates on SOLUSDT", "subtitle": "Simulated market, 180 days of 1m bars",
         "verdict": evaluate_gate(
-            {"backtest.sharpe": 1.9, "backtest.max_drawdown": -0.09, "monte_carlo.final_return_p05": float("nan")},
+            {"backtest.sharpe": 1.9, "backtest.max_drawdown": -0.09,
+             "monte_carlo.closed_trade_return_p05": float("nan")},
             [
                 Check("holdout_sharpe", "backtest.sharpe", ">=", 1.5, "the hold-out must carry the claim on its own"),
                 Check("drawdown", "backtest.max_drawdown", ">=", -0.25, "the loss that stops the strategy"),
-                Check("luck", "monte_carlo.final_return_p05", ">", 0.0, "one resample in twenty may not lose"),
+                Check("luck", "monte_carlo.closed_trade_return_p05", ">", 0.0, "at most one in twenty may lose"),
             ],
         ),
         "trial_count": 95,
         "metrics": {
             HOLDOUT: {"total_return": 0.123, "sharpe": 1.9, "max_drawdown": -0.09, "profit_factor": float("inf"),
-                      "trades": 120.0, "win_rate": 0.46, "cost_share": float("nan"), "expectancy": 10.25, "days": 60.0},
+                      "trades": 120.0, "round_trips": 80.0,
+                      "win_rate": 0.46, "cost_share": float("nan"), "expectancy": 10.25, "days": 60.0},
             FOLDED: {"total_return": 0.07, "sharpe": 1.2, "max_drawdown": -0.12, "trades": 180.0,
                      "deflated_sharpe": 0.87},
             DEVELOPED: {"total_return": 0.55, "sharpe": 3.4, "max_drawdown": -0.06, "trades": 390.0},
@@ -69,8 +72,10 @@ def sheet(**changes) -> TearSheet:
         "importance": pl.DataFrame({"column": ["rsi", "zscore", "ret_3"], "gain_frac": [0.5, 0.3, 0.2]}),
         "exposure": pl.DataFrame({"ts": curve["ts"], "exposure": np.sign(np.sin(np.arange(86_400) / 900.0)) * 0.6}),
         "bars": bars, "fills": fills, "monte_carlo": fan,
-        "samples": {"total_return": paths[:, -1] - 1, "max_drawdown": -np.abs(rng.normal(0.1, 0.03, 2_000))},
-        "observed": {"total_return": 0.07, "max_drawdown": -0.09},
+        "samples": {"closed_trade_return": paths[:, -1] - 1,
+                    "closed_trade_drawdown": -np.abs(rng.normal(0.1, 0.03, 2_000))},
+        "resampled": "300 closed trades of walk-forward and hold-out, 150 days",
+        "observed": {"closed_trade_return": 0.07, "closed_trade_drawdown": -0.09},
         "lineage": {"data": {"venue": "simulated", "rows": 259_200}, "git_commit": "0123abc (clean)"},
         "params": {"seed": 7, "costs": {"half_spread_bps": 0.5, "taker_fee_bps": None}},
         "notes": ("The market is simulated with a known edge.",),
@@ -125,8 +130,8 @@ def test_page_is_the_same_for_the_same_input(page):
 def test_verdict_trials_and_reasons_are_shown(page):
     assert "✗ Gate refused" in page
     assert "2 of 3 checks met" in page
-    assert "95 trials made" in page
-    assert "monte_carlo.final_return_p05 must be &gt; 0; it is NaN, that is unknown" in page
+    assert "95 trials made in this build" in page
+    assert "monte_carlo.closed_trade_return_p05 must be &gt; 0; it is unknown (NaN)" in page
     with pytest.raises(InvalidInput, match="must be what its table says"):
         sheet(verdict=GateVerdict(True, sheet().verdict.table))
     passed = tear_sheet(sheet(verdict=evaluate_gate({"x": 2.0}, [Check("x", "x", ">", 1.0)])))
@@ -163,9 +168,9 @@ def test_unknown_numbers_are_written_as_not_available(value, name):
         (0.1234, "total_return", "12.3 %"), (-0.0912, "max_drawdown", "−9.1 %"), (0.0004, "return", "0.04 %"),
         (120.0, "trades", "120"), (1.5, "profit_factor", "1.50"), (3, "", "3"), (0.00123, "sharpe_day", "0.00123"),
         (1234567.891, "fees_quote", "1\u2009234\u2009567.89"), (0.0, "sharpe", "0.00"), (-0.021, "var_95", "−2.1 %"),
-        (-0.05, "final_return_p05", "−5.0 %"), (0.46, "backtest.win_rate", "46.0 %"),
+        (-0.05, "closed_trade_return_p05", "−5.0 %"), (0.46, "backtest.win_rate", "46.0 %"),
         (0.9999, "deflated_sharpe", "> 0.99"), (0.0001, "pbo", "< 0.01"), (0.9512, "probabilistic_sharpe", "0.95"),
-        (1440.0, "max_drawdown_bars", "1\u2009440"),
+        (1440.0, "longest_drawdown_bars", "1\u2009440"),
     ],
 )  # fmt: skip
 def test_numbers_are_written_in_their_unit(value, name, text):
@@ -213,6 +218,21 @@ def test_costs_are_kept_apart_and_add_up():
     row = found.split("<h2>Costs</h2>")[1].split("<tbody>")[1].split("</tr>")[0]
     cells = [cell.split("</td>")[0] for cell in row.split('<td class="n">')[1:]]
     assert cells == ["120.00", "−10.00", "−5.00", "−5.00", "100.00", "16.7 %"]
+
+
+def test_costs_begin_after_the_first_row():
+    early = equity(3).with_columns(pl.lit(1.0).alias("fee"))
+    with pytest.raises(InvalidInput, match=r"\.fee\[0\] must be 0 at the start"):
+        sheet(equity={HOLDOUT: early})
+
+
+def test_resampled_figures_say_of_what_they_are(page):
+    part = page.split("<h2>Monte Carlo</h2>")[1].split("</section>")[0]
+    assert part.count("300 closed trades of walk-forward and hold-out, 150 days") == 4  # section, fan, two histograms
+    assert "Closed trade return over resampled paths" in part
+    assert "step from closed trade to closed trade and see no fall within one" in part
+    with pytest.raises(InvalidInput, match="resampled must say"):
+        sheet(resampled="")
 
 
 def test_thinning_keeps_order_ends_and_extremes():
