@@ -374,11 +374,11 @@ def load_params(path: str | Path = "params.yaml", overrides: Sequence[str] = ())
     return parse_params(values, str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InvalidInput(str(path), f"must be YAML: {error}") from error
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the values of a file over those of the file it extends; ``above`` are the files that extend it."""
+    if path.resolve() in above:
+        raise InvalidInput(f"{path}: extends", "must not lead back to the file itself")
+    values = _yaml(path.read_bytes(), str(path))
     if not isinstance(values, dict):
         raise InvalidInput(str(path), "must hold a mapping of sections", type(values).__name__)
     base = values.pop("extends", None)
@@ -386,7 +386,14 @@ def _read(path: Path) -> dict[str, Any]:
         return values
     if not isinstance(base, str):
         raise InvalidInput(f"{path}: extends", "must name a file", base)
-    return _merged(_read(path.parent / base), values)
+    return _merged(_read(path.parent / base, (*above, path.resolve())), values)
+
+
+def _yaml(content: bytes | str, subject: str) -> Any:
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(subject, f"must be YAML: {' '.join(str(error).split())}") from error
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -427,4 +434,4 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(node.get(part), dict):
             raise InvalidInput(f"override {key}", "must name an existing section", part)
         node = node[part]
-    node[last] = yaml.safe_load(text)
+    node[last] = _yaml(text, f"override {key}")

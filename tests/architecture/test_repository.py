@@ -92,7 +92,7 @@ def test_no_credentials():
 
 
 @pytest.mark.parametrize(
-    "line", ['root = "/work/main/data"', "cd /home/quant/lake", "file:///root/x", r"C:\Users\quant"]
+    "line", ['root = "/work/lab/data"', "cd /home/quant/lake", "file:///root/x", r"C:\Users\quant"]
 )
 def test_machine_path_would_be_seen(line):
     assert MACHINE_PATHS.search(line.replace("file://", ""))

@@ -129,6 +129,15 @@ def test_a_profile_is_valid_and_keeps_what_it_does_not_name(profile):
 def test_text_that_is_not_yaml_or_not_a_mapping_is_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("seed: [1")
     (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(InvalidInput, match="must be YAML"):
+        load_params(tmp_path / "bytes.yaml")
+    with pytest.raises(InvalidInput, match="must not lead back"):
+        load_params(tmp_path / "a.yaml")
+    with pytest.raises(InvalidInput, match="override seed must be YAML"):
+        load_params(ROOT / "params.yaml", ["seed=[1"])
     with pytest.raises(InvalidInput, match="must be YAML"):
         load_params(tmp_path / "broken.yaml")
     with pytest.raises(InvalidInput, match="mapping of sections"):
