@@ -37,15 +37,13 @@ def feature_set(params: Params) -> FeatureSet:
     InvalidInput
         Naming the column whose feature or parameter is unknown or out of range, or whose name is taken.
     """
-    for column, given in params.features.columns.items():
-        key = f"features.columns.{column}"
-        try:
-            FeatureSet({column: given})
-        except InvalidInput as error:
-            raise InvalidInput(f"{key}: {error.subject}", error.rule, error.received) from error
+    for column in params.features.columns:
         if column in RESERVED:
-            raise InvalidInput(key, f"must not be called {' or '.join(RESERVED)}")
-    return FeatureSet(params.features.columns)
+            raise InvalidInput(f"features.columns.{column}", f"must not be called {' or '.join(RESERVED)}")
+    try:
+        return FeatureSet(params.features.columns, timeframe=params.market.decision_interval)
+    except InvalidInput as error:
+        raise InvalidInput(f"features.columns.{error.subject}", error.rule, error.received) from error
 
 
 if __name__ == "__main__":

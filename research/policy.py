@@ -22,6 +22,7 @@ from research.execution.account import Account, first_fault
 from research.execution.ledger import trade
 from research.features.feature_set import FeatureSet
 from research.features.feature_stream import FeatureStream
+from research.features.timeframes import Timeframe
 from research.kernel import FloatArray, IntArray, KernelSpec, code_hash
 from research.market.bars import interval_ns
 from research.market.resample import Resampler, resample_bars
@@ -168,7 +169,11 @@ class Policy:
 
     def __init__(self, spec: PolicySpec, predictor: Predictor) -> None:
         self.spec, self.predictor = spec, predictor
-        self.feature_set = FeatureSet(spec.features)
+        self.feature_set = FeatureSet(spec.features, timeframe=spec.decision_interval)
+        absent = [name for name in self.feature_set.inputs if name not in ("ts", *BAR_INPUTS)]
+        if absent:
+            rule = f"must come from the bars of the traded symbol ({', '.join(BAR_INPUTS)})"
+            raise InvalidInput("policy.features", rule, absent)
         self.columns = self.feature_set.columns
         self._base_ns, self._decision_ns = interval_ns(spec.base_interval), interval_ns(spec.decision_interval)
         if self._decision_ns % self._base_ns:
@@ -195,7 +200,7 @@ class Policy:
         digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
         kernels: list[Any] = [self.rule.strategy.kernel, self.rule.sizer.kernel, resample_bars, trade, first_fault]
         # What stands between the kernels is Python, and decides as well: order of columns, lots, leverage, scores.
-        between = [inspect.getfile(part) for part in (Policy, Predictor, FeatureStream, Resampler, Account)]
+        between = [inspect.getfile(part) for part in (Policy, Predictor, FeatureStream, Timeframe, Resampler, Account)]
         digest.update(code_hash(kernels, between).encode())
         return digest.hexdigest()
 

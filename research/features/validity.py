@@ -24,3 +24,9 @@ def is_price(value: float) -> bool:
 def is_volume(value: float) -> bool:
     """Return whether a volume is not below zero and finite (at most 1e150); NaN is not."""
     return 0.0 <= value <= CEILING
+
+
+@kernel
+def is_number(value: float) -> bool:
+    """Return whether a value of either sign is finite (at most 1e150 in size); NaN is not."""
+    return -CEILING <= value <= CEILING

@@ -162,3 +162,41 @@ def _welford_pair(
     mean_x += gap_x / count
     mean_y += gap_y / count
     return mean_x, mean_y, m2_x + gap_x * (x - mean_x), m2_y + gap_y * (y - mean_y), product + gap_x * (y - mean_y)
+
+
+def extremes_size(length: int) -> int:
+    """Return the slots of :func:`windowed_extremes`: samples in the block, full, prefix extremes, two rings."""
+    return 4 + 2 * length
+
+
+@kernel
+def windowed_extremes(state: FloatArray, base: int, length: int, high: float, low: float) -> tuple[float, float]:
+    """Take a high and a low and return the highest and the lowest of the last ``length``, NaN before.
+
+    Three comparisons per sample whatever the length.
+
+    References
+    ----------
+    .. [1] M. van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels",
+       Pattern Recognition Letters 13(7), 1992.
+    """
+    highs = base + 4
+    lows = highs + length
+    taken = int(state[base])
+    top, bottom = high, low
+    if taken > 0:
+        top, bottom = max(high, state[base + 2]), min(low, state[base + 3])
+    state[highs + taken], state[lows + taken] = high, low
+    taken += 1
+    if taken == length:
+        for j in range(length - 2, -1, -1):
+            state[highs + j] = max(state[highs + j], state[highs + j + 1])
+            state[lows + j] = min(state[lows + j], state[lows + j + 1])
+        state[base] = 0.0
+        state[base + 1] = 1.0
+        return top, bottom
+    state[base] = taken
+    state[base + 2], state[base + 3] = top, bottom
+    if state[base + 1] == 0.0:
+        return math.nan, math.nan
+    return max(top, state[highs + taken]), min(bottom, state[lows + taken])

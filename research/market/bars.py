@@ -6,7 +6,7 @@ open time, and it became known at ``ts + interval``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -169,6 +169,28 @@ def on_clock(bars: pl.DataFrame, interval: str, start_ns: int | None = None, end
     grid = pl.DataFrame({"ts": np.arange(first, last, step, dtype=np.int64)}).with_columns(pl.col("ts").cast(TS))
     joined = grid.join(bars, on="ts", how="left", maintain_order="left")
     return joined.with_columns(pl.col(pl.Float64, pl.Float32).fill_null(float("nan")))
+
+
+def blocks_on_clock(blocks: Iterable[pl.DataFrame], interval: str) -> Iterator[pl.DataFrame]:
+    """Yield blocks of bars that follow one another as :func:`on_clock` would place them all at once.
+
+    Parameters
+    ----------
+    blocks : iterable of polars.DataFrame
+        As :meth:`research.market.Lake.blocks` gives them; bars may be absent within and between them.
+    interval : str
+        Grid step, a key of :data:`INTERVALS`.
+    """
+    step = interval_ns(interval)
+    expected: int | None = None
+    for block in blocks:
+        if block.is_empty():
+            continue
+        first = int(epoch_ns(block.head(1))[0])
+        if expected is not None and first < expected:
+            raise MisalignedBars("blocks", "must follow one another; the next begins before the end of the last", first)
+        yield on_clock(block, interval, start_ns=expected)
+        expected = int(epoch_ns(block.tail(1))[0]) + step
 
 
 def epoch_ns(frame: pl.DataFrame, column: str = "ts") -> IntArray:

@@ -15,10 +15,12 @@ from itertools import pairwise
 import numpy as np
 from numba.core.registry import CPUDispatcher
 
+from research.features.inputs import INPUTS, PRICE, SIGNED, SIZE, TIME, kind_of
 from research.kernel import UNBOUNDED, FloatArray, KernelSpec
 
 MINUTE_NS = 60_000_000_000
-POSITIVE = ("open", "high", "low", "close", "mark")
+# What strategies and sizers read, and has no kind of its own, may be any number.
+CEILING = 1e150
 Columns = dict[str, np.ndarray]
 
 
@@ -55,9 +57,10 @@ class Case:
         mask = np.ones(self.n, dtype=bool)
         for name, column in zip(self.spec.inputs, self.inputs, strict=True):
             if column.dtype == np.float64:
-                mask &= np.isfinite(column)
-            if name in POSITIVE:
-                mask &= column > 0.0
+                rows = np.isfinite(column) & (np.abs(column) <= CEILING)
+                kind = kind_of(name)
+                rows &= (column > 0.0) if kind == PRICE else (column >= 0.0) if kind == SIZE else True
+                mask &= rows if rows.ndim == 1 else rows.all(axis=1)
         return mask
 
     def run(self, splits: Sequence[int] = (), start: int = 0, stop: int | None = None) -> tuple[FloatArray, FloatArray]:
@@ -134,7 +137,7 @@ def restart(case: Case, k: int) -> int:
     whole, _ = case.run()
     warmup = case.spec.warmup(*case.arguments)
     if warmup == UNBOUNDED:
-        return _restart_from_nothing(case, whole)
+        return _restart_from_nothing(case, whole) if case.holds else _restart_after_nothing(case, k)
     cold, _ = case.run(start=k)
     seen = np.cumsum(case.readable[k:])
     compared = case.readable[k:] & (seen >= warmup)
@@ -145,6 +148,21 @@ def restart(case: Case, k: int) -> int:
         if not worst <= case.spec.warmup_rtol * scale:
             raise LawBroken("restart", case, f"cold at bar {k} it is off by {worst:.3g} at a scale of {scale:.3g}")
     return int(compared.sum())
+
+
+def measured_warmup(case: Case, starts: Sequence[int]) -> int:
+    """Return the readable bars after the worst of some cold starts from which it equals the long run for good."""
+    whole, _ = case.run()
+    worst = 0
+    for k in starts:
+        cold, _ = case.run(start=k)
+        seen = np.cumsum(case.readable[k:])
+        for old, new in zip(whole[:, k:], cold, strict=True):
+            scale = np.abs(old[np.isfinite(old)]).max(initial=0.0)
+            off = case.readable[k:] & ~(np.abs(old - new) <= case.spec.warmup_rtol * scale) & np.isfinite(old)
+            if off.any():
+                worst = max(worst, int(seen[np.flatnonzero(off)[-1]]) + 1)
+    return worst
 
 
 def _restart_from_nothing(case: Case, whole: FloatArray) -> int:
@@ -160,6 +178,20 @@ def _restart_from_nothing(case: Case, whole: FloatArray) -> int:
         if not np.array_equal(whole[:, k:], cold):
             raise LawBroken("restart", case, f"started at bar {k} with its empty state it goes another way")
     return len(empty)
+
+
+def _restart_after_nothing(case: Case, k: int) -> int:
+    """A feature without a warm-up is started cold by bars that it cannot read: those are all that may come before."""
+    cold, _ = case.run(start=k)
+    columns = dict(case.columns)
+    for name in case.spec.inputs:
+        if columns[name].dtype == np.float64:
+            columns[name] = columns[name].copy()
+            columns[name][:k] = math.nan
+    late, _ = Case(case.spec, case.arguments, columns, f"{case.data} from bar {k}", case.holds).run()
+    if not same(np.ascontiguousarray(late[:, k:]), cold):
+        raise LawBroken("restart", case, f"bars that cannot be read before bar {k} change what comes after")
+    return case.n - k
 
 
 def finite(case: Case) -> None:
@@ -181,26 +213,41 @@ def finite(case: Case) -> None:
 
 
 def gap(case: Case) -> None:
-    """A bar with any input withheld leaves the state alone and gives NaN, or holds the last answer."""
-    _, warm = case.run()
+    """A bar with any input withheld leaves the state alone and gives NaN, or holds the last answer; so does no bar."""
+    _gap_at(case, case.n - 1, every=True)
+    if not case.holds:
+        for k in (0, 1, 7, *range(case.n // 2, case.n // 2 + 60, 7)):  # cold, and wherever a window may just be full
+            _gap_at(case, k, every=False)
+    state = case.spec.initial_state(case.arguments)
+    case.resume(state, stop=0)
+    if state.any():
+        raise LawBroken("finite", case, "takes something from no bar at all")
+
+
+def _gap_at(case: Case, k: int, *, every: bool) -> None:
+    """Withhold bar k + 1 from a kernel that has taken k; ``every`` input alone and with every bad number, or all."""
+    before, warm = case.run(stop=k)
     warm_bytes = warm.tobytes()
-    last = case.run()[0][:, -1]
     floats = [i for i, column in enumerate(case.inputs) if column.dtype == np.float64]
-    absent = [math.nan] if case.holds else [math.nan, math.inf, -math.inf, -1.0]
-    for bad in absent:
-        for withheld in [floats] if case.holds else [*([i] for i in floats), floats]:
-            bar = [column[-1:].copy() for column in case.inputs]
+    kinds = [kind_of(name) for name in case.spec.inputs]
+    for bad in [math.nan, math.inf, -math.inf, -1.0, 0.0] if every and not case.holds else [math.nan]:
+        # A number that is too small is bad only where it says so; each alone, then all of them together.
+        wrong = [i for i in floats if not math.isfinite(bad) or kinds[i] == PRICE or (kinds[i] == SIZE and bad < 0.0)]
+        for withheld in [*([i] for i in wrong), wrong] if every and not case.holds else [wrong]:
+            bar = [column[k : k + 1].copy() for column in case.inputs]
             for i in withheld:
                 bar[i][0] = bad
+                if bar[i].ndim == 2:
+                    bar[i][0, 1:] = case.inputs[i][k, 1:]  # one member of a basket is enough
             if not withheld:
                 continue
             state = np.frombuffer(warm_bytes).copy()
             out = case.spec.run(bar, case.arguments, state)[:, 0]
-            if case.holds and not same(out, np.ascontiguousarray(last)):
-                raise LawBroken("finite", case, f"a bar of {bad} turns {last} into {out}")
+            if case.holds and not same(out, np.ascontiguousarray(before[:, -1])):
+                raise LawBroken("finite", case, f"a bar of {bad} turns {before[:, -1]} into {out}")
             if not case.holds and not (np.isnan(out).all() and state.tobytes() == warm_bytes):
                 names = [case.spec.inputs[i] for i in withheld]
-                raise LawBroken("finite", case, f"{bad} in {names} gives {out} or changes the state")
+                raise LawBroken("finite", case, f"bar {k}: {bad} in {names} gives {out} or changes the state")
 
 
 def pure(case: Case) -> None:
@@ -251,30 +298,49 @@ def market(n: int, seed: int = 7) -> dict[str, Columns]:
     """Return markets by name: a random walk, and what it becomes in bad company."""
     rng = np.random.default_rng(seed)
     walk = _walk(n, rng)
-    flat = _bars(np.full(n, 100.0), np.zeros(n), np.full(n, 5.0), rng)
+    flat = _columns(np.full(n, 100.0), np.zeros(n), np.full(n, 5.0), rng)
     halted = {name: column.copy() for name, column in walk.items()}
-    for name in POSITIVE[:4]:
-        halted[name][n // 2 :] = walk["close"][n // 2]
-    halted["volume"][n // 2 :] = 0.0
+    for name, column in halted.items():
+        if kind_of(name) == PRICE and not name.endswith("interval"):
+            column[n // 2 :] = column[n // 2] if name.startswith(("basket", "reference")) else walk["close"][n // 2]
+        elif kind_of(name) in (SIZE, SIGNED):
+            column[n // 2 :] = 0.0
+    empty = {name: np.zeros_like(column) if kind_of(name) == SIZE else column for name, column in walk.items()}
     jumps = {name: column.copy() for name, column in walk.items()}
     scale = np.where(rng.random(n).cumsum() % 40 < 20, 1e-8, 1e12)
-    for name in (*POSITIVE[:4], "volume"):
-        jumps[name] = jumps[name] * scale
+    for name, column in jumps.items():
+        if kind_of(name) in (PRICE, SIZE, SIGNED) and not name.endswith(("interval", "age", "expiry")):
+            column *= scale if column.ndim == 1 else scale[:, None]
     gaps = {name: column.copy() for name, column in walk.items()}
     absent = (rng.random(n) < 0.05) | (np.arange(n) < 3) | ((np.arange(n) > n // 3) & (np.arange(n) < n // 3 + 40))
-    for column in gaps.values():
+    for name, column in gaps.items():
         if column.dtype == np.float64:
             column[absent] = math.nan
+            if kind_of(name) != PRICE or "." in name:  # now and then one source is late
+                column[rng.random(n) < 0.01] = math.nan
     return {
         "walk": walk,
         "constant": flat,
         "halted": halted,
-        "zero volume": {**walk, "volume": np.zeros(n)},
-        "tiny": {name: c * 1e-8 if name in POSITIVE else c for name, c in walk.items()},
-        "huge": {name: c * 1e12 if name in (*POSITIVE, "volume") else c for name, c in walk.items()},
+        "zero volume": empty,
+        "tiny": {name: c * 1e-8 if kind_of(name) == PRICE else c for name, c in walk.items()},
+        "huge": {name: c * 1e12 if kind_of(name) in (PRICE, SIZE) else c for name, c in walk.items()},
         "jumps": jumps,
         "gaps": gaps,
     }
+
+
+def around(bars: Columns, seed: int = 3) -> Columns:
+    """Return real bars with every other registered input made up around them, absent where they are."""
+    rng = np.random.default_rng(seed)
+    absent = ~np.isfinite(bars["close"])
+    close = np.where(absent, np.nanmean(bars["close"]), bars["close"])
+    volume = np.where(absent, 1.0, bars["volume"])
+    columns = _columns(close, np.full(close.size, 1e-3), volume, rng)
+    for column in columns.values():
+        if column.dtype == np.float64:
+            column[absent] = math.nan
+    return columns | bars
 
 
 def roles(columns: Columns) -> Columns:
@@ -296,20 +362,61 @@ def roles(columns: Columns) -> Columns:
 
 def _walk(n: int, rng: np.random.Generator) -> Columns:
     close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-3, n)))
-    return _bars(close, np.abs(rng.normal(0.0, 5e-4, n)), rng.lognormal(2.0, 1.0, n), rng)
+    return _columns(close, np.abs(rng.normal(0.0, 5e-4, n)), rng.lognormal(2.0, 1.0, n), rng)
 
 
-def _bars(close: FloatArray, reach: FloatArray, volume: FloatArray, rng: np.random.Generator) -> Columns:
+def _columns(close: FloatArray, reach: FloatArray, volume: FloatArray, rng: np.random.Generator) -> Columns:
+    """Return every registered input and bound role of a market whose bars are these.
+
+    A market that does not move (``reach`` all zero) has flows and rates that do not move either.
+    """
+    n, still = close.size, not reach.any()
     before = np.roll(close, 1)
     before[0] = close[0]
-    return {
-        "ts": 1_700_000_000_000_000_000 // MINUTE_NS * MINUTE_NS + np.arange(close.size) * MINUTE_NS,
+    near = {name: close * (1.0 + (0.0 if still else 1.0) * rng.normal(0.0, 2e-4, n)) for name in INPUTS}
+    columns = {
+        "ts": 1_700_000_000_000_000_000 // MINUTE_NS * MINUTE_NS + np.arange(n) * MINUTE_NS,
         "open": before,
         "high": np.maximum(before, close) * (1.0 + reach),
         "low": np.minimum(before, close) * (1.0 - reach),
         "close": close,
         "volume": volume,
+        "turnover": volume * close,
+        "trade_count": np.full(n, 7.0) if still else np.floor(volume) + 1.0,
+        "taker_buy_volume": volume * (0.5 if still else rng.random(n)),
+        "funding_interval": np.full(n, 8.0),
+        "funding_age": np.arange(n) % 480.0,
+        "funding_rate": np.full(n, 1e-4) if still else np.repeat(rng.normal(1e-4, 2e-4, n // 480 + 1), 480)[:n],
+        "future_expiry": 50_000.0 + np.arange(n)[::-1],
+        "buy_ratio": np.full(n, 0.5) if still else rng.random(n),
     }
+    columns["sell_ratio"] = 1.0 - columns["buy_ratio"]
+    for name, told in INPUTS.items():
+        if name in columns:
+            continue
+        if told.kind == PRICE:
+            columns[name] = near[name]
+        elif told.kind == SIZE:
+            columns[name] = volume * (0.3 if still else rng.random(n))
+        else:
+            columns[name] = volume * (0.1 if still else rng.normal(0.0, 1.0, n))
+    for side in ("bid", "ask"):
+        columns[f"{side}_depth_10"] += columns[f"{side}_depth_5"]
+        columns[f"{side}_depth_20"] += columns[f"{side}_depth_10"]
+    columns["buy_count"] = np.full(n, 3.0) if still else np.floor(columns["trade_count"] * rng.random(n))
+    columns["bid_price"], columns["ask_price"] = close * (1.0 - 5e-5), close * (1.0 + 5e-5 + reach)
+    beta = np.full(n, 100.0) if still else 40_000.0 * (close / 100.0) ** 0.7 * np.exp(rng.normal(0.0, 8e-4, n))
+    for name in ("open", "high", "low", "close"):
+        columns[f"reference.{name}"] = beta * columns[name] / close
+    columns["reference.volume"] = volume * (1.0 if still else rng.random(n))
+    members = [beta * 1e-3, beta * 2e-2 * (1.0 if still else np.exp(np.cumsum(rng.normal(0.0, 1e-3, n)))), close * 0.2]
+    columns["basket.close"] = np.stack(members, axis=1)
+    columns["value"] = np.full(n, -0.25) if still else np.sin(np.arange(n) / 40.0) + rng.normal(0.0, 0.2, n)
+    columns["other"] = np.full(n, 3.0) if still else rng.normal(0.0, 2.0, n)
+    columns["series"] = np.full(n, 4.2) if still else np.repeat(rng.normal(4.0, 1.0, n // 300 + 1), 300)[:n]
+    columns["series.age"] = np.arange(n) % 300.0
+    assert all(kind_of(name) in (TIME, PRICE, SIZE, SIGNED) for name in columns)
+    return columns
 
 
 def _resume_saved(source: str, goal: str) -> None:

@@ -46,7 +46,9 @@ counts = {}
 for specs in (CATALOGUE, STRATEGIES, SIZERS):
     for name, spec in specs.items():
         arguments = spec.arguments()
-        inputs = [np.ones(3, dtype=np.int64 if column == "ts" else np.float64) for column in spec.inputs]
+        shapes = [(3, 2) if column.startswith("basket") else 3 for column in spec.inputs]
+        kinds = [np.int64 if column == "ts" else np.float64 for column in spec.inputs]
+        inputs = [np.ones(shape, dtype=kind) for shape, kind in zip(shapes, kinds, strict=True)]
         spec.run(inputs, arguments, spec.initial_state(arguments))
         stats = spec.kernel.stats
         counts[name] = [sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]
@@ -103,6 +105,6 @@ def test_a_fingerprint_covers_the_helpers(project):
 
 
 def test_sources_hash_ignores_the_order_of_files():
-    files = [ROOT / "research" / "features" / f"{name}.py" for name in ("ema", "rsi")]
+    files = [ROOT / "research" / "features" / name for name in ("trend/ema.py", "momentum/rsi.py")]
     assert sources_hash(files) == sources_hash(files[::-1])
     assert sources_hash(files) != sources_hash(files[:1])

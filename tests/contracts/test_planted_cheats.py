@@ -143,7 +143,7 @@ def every_law(laws, case):
         "chunk": lambda: laws.chunk(case, range(1, case.n)),
         "prefix": lambda: laws.prefix(case, case.n // 2),
         "resume": lambda: laws.resume_here(case, case.n // 2),
-        "restart": lambda: laws.restart(case, case.n // 2 + 1),
+        "restart": lambda: [laws.restart(case, k) for k in (1, 17, case.n // 4 + 1, case.n // 2 + 1)],
         "finite": lambda: laws.finite(case),
         "pure": lambda: laws.pure(case),
     }

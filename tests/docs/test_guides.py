@@ -86,7 +86,7 @@ def test_the_feature_that_the_readme_adds_keeps_the_laws(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, spec.name, laws)
     spec.loader.exec_module(laws)
     ((_, content),) = fenced(ROOT / "README.md", "py")
-    path = tmp_path / "true_range.py"
+    path = tmp_path / "typical_return.py"
     path.write_text(content)
     feature = imported_from(path).SPEC
     for data, columns in laws.market(600).items():
@@ -99,8 +99,8 @@ def test_the_feature_that_the_readme_adds_keeps_the_laws(tmp_path, monkeypatch):
         laws.gap(case)
         laws.pure(case)
     walk = laws.market(600)["walk"]
-    before = walk["close"][:-1]
-    twin = np.maximum(walk["high"][1:], before) - np.minimum(walk["low"][1:], before)
+    typical = (walk["high"] + walk["low"] + walk["close"]) / 3.0
+    twin = np.diff(np.log(typical))
     found = feature.run([walk[name] for name in feature.inputs], (), feature.initial_state(()))[0]
     assert np.isnan(found[0])
-    assert found[1:].tobytes() == twin.tobytes()
+    np.testing.assert_allclose(found[1:], twin, rtol=0.0, atol=1e-14)

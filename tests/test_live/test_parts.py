@@ -110,6 +110,25 @@ def test_a_policy_continues_from_its_snapshot(trending_bars, rule_spec):
     assert second.snapshot() == uninterrupted.snapshot()
 
 
+def test_a_policy_may_decide_on_longer_timeframes_and_features_of_features(trending_bars, rule_spec):
+    ts, columns = trending_bars
+    features = {
+        "trend": {"feature": "ema_spread", "fast": 12, "slow": 48, "timeframe": "15m"},
+        "efficiency": {"length": 48},
+        "volatility": {},
+        "rank": {"of": "volatility", "length": 20},
+        "vwap": {"feature": "session_vwap"},
+    }
+    spec = replace(rule_spec, features=features)
+    whole = outputs(Policy(spec, Predictor.none()), ts, columns, [0, ts.size])
+    assert outputs(Policy(spec, Predictor.none()), ts, columns, [*range(0, ts.size, 997), ts.size]) == whole
+    first, second = Policy(spec, Predictor.none()), Policy(spec, Predictor.none())
+    head = outputs(first, ts, columns, [0, 7_004])
+    second.restore(first.snapshot())
+    tail = outputs(second, ts, columns, [7_004, *range(7_005, 7_040), ts.size])
+    assert [a + b for a, b in zip(head, tail, strict=True)] == whole
+
+
 def test_a_snapshot_of_another_policy_is_refused(rule_spec):
     one = Policy(rule_spec, Predictor.none())
     other = Policy(replace(rule_spec, strategy_params={"enter": 2.5}), Predictor.none())
@@ -147,6 +166,14 @@ def test_a_cut_or_altered_snapshot_is_refused_and_changes_nothing(trending_bars,
         ({"strategy_inputs": {"trend": "nothing", "quality": "efficiency"}}, "'trend'"),
         ({"decision_interval": "1m", "base_interval": "5m"}, "decision_interval"),
         ({"strategy": "threshold"}, "predictor.columns"),
+        (
+            {"features": {"trend": {"feature": "ema_spread"}, "efficiency": {}, "volatility": {}, "basis": {}}},
+            r"policy.features must come from the bars of the traded symbol .*received \['spot'\]",
+        ),
+        (
+            {"features": {"trend": {"feature": "ema_spread", "timeframe": "3m"}, "efficiency": {}, "volatility": {}}},
+            "trend.timeframe must be a multiple",
+        ),
     ],
 )
 def test_a_policy_that_does_not_fit_together_is_refused(rule_spec, change, named):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from research.errors import FingerprintMismatch, InvalidInput, MisalignedBars, SchemaMismatch
 from research.features import CATALOGUE, FeatureSet
+from research.features.inputs import PRICE, SIZE, kind_of
 from research.market.bars import TS
 
 MINUTE_NS = 60_000_000_000
@@ -20,15 +21,21 @@ EVERYTHING = {name: {} for name in CATALOGUE}
 
 
 def bars_of(n: int, seed: int = 3) -> pl.DataFrame:
+    """Return bars with every column that the whole catalogue reads."""
     rng = np.random.default_rng(seed)
     close = 20.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-3, n)))
     reach = np.abs(rng.normal(0.0, 1e-3, n))
-    return pl.DataFrame(
-        {
-            "ts": pl.Series(np.arange(n) * MINUTE_NS).cast(TS), "open": close, "high": close * (1 + reach),
-            "low": close * (1 - reach), "close": close, "volume": rng.lognormal(1.0, 1.0, n),
-        }
-    )  # fmt: skip
+    columns = {
+        "ts": pl.Series(np.arange(n) * MINUTE_NS).cast(TS), "open": close, "high": close * (1 + reach),
+        "low": close * (1 - reach), "close": close, "volume": rng.lognormal(1.0, 1.0, n),
+    }  # fmt: skip
+    for name in FeatureSet(EVERYTHING).inputs:
+        kind = kind_of(name)
+        if name not in columns:
+            columns[name] = close * rng.uniform(0.99, 1.01, n) if kind == PRICE else rng.normal(0.0, 1.0, n)
+        if kind == SIZE:
+            columns[name] = np.abs(columns[name])
+    return pl.DataFrame(columns)
 
 
 def bytes_of(frame: pl.DataFrame) -> bytes:
@@ -63,22 +70,22 @@ def test_lookback_is_the_first_row_without_nan():
         ([("rsi", {})], "feature set"),
         ({"": {"feature": "rsi"}}, "feature set key"),
         ({3: {"feature": "rsi"}}, "feature set key"),
-        ({"rsi": 14}, "feature set entry 'rsi'"),
-        ({"rsi": None}, "feature set entry 'rsi'"),
-        ({"rsy": {}}, "feature set entry 'rsy'"),
-        ({"a": {"feature": 3}}, "feature set entry 'a'"),
-        ({"a": {"feature": ["ema"]}}, "feature set entry 'a'"),
+        ({"rsi": 14}, "rsi: parameters"),
+        ({"rsi": None}, "rsi: parameters"),
+        ({"rsy": {}}, "rsy: feature"),
+        ({"a": {"feature": 3}}, "a: feature"),
+        ({"a": {"feature": ["ema"]}}, "a: feature"),
         ({"ts": {"feature": "rsi"}}, "feature set column 'ts'"),
         ({"macd": {}, "macd.line": {"feature": "ema"}}, "feature set column 'macd.line'"),
-        ({"rsi": {"lenght": 14}}, "rsi.lenght"),
-        ({"rsi": {"length": 1}}, "rsi.length"),
-        ({"rsi": {"length": 10**9}}, "rsi.length"),
-        ({"rsi": {"length": 14.5}}, "rsi.length"),
-        ({"rsi": {"length": True}}, "rsi.length"),
-        ({"rsi": {"length": "14"}}, "rsi.length"),
-        ({"rsi": {"length": None}}, "rsi.length"),
-        ({"rsi": {"length": float("nan")}}, "rsi.length"),
-        ({"rsi": {"length": float("inf")}}, "rsi.length"),
+        ({"rsi": {"lenght": 14}}, "rsi: rsi.lenght"),
+        ({"rsi": {"length": 1}}, "rsi: rsi.length"),
+        ({"rsi": {"length": 10**9}}, "rsi: rsi.length"),
+        ({"rsi": {"length": 14.5}}, "rsi: rsi.length"),
+        ({"rsi": {"length": True}}, "rsi: rsi.length"),
+        ({"rsi": {"length": "14"}}, "rsi: rsi.length"),
+        ({"rsi": {"length": None}}, "rsi: rsi.length"),
+        ({"rsi": {"length": float("nan")}}, "rsi: rsi.length"),
+        ({"rsi": {"length": float("inf")}}, "rsi: rsi.length"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(spec, subject):
@@ -89,8 +96,8 @@ def test_what_cannot_be_meant_is_refused_by_name(spec, subject):
 
 def test_an_error_names_what_would_be_right():
     with pytest.raises(InvalidInput, match="known: length"):
-        FeatureSet({"rsi": {"timeframe": "15m"}})
-    with pytest.raises(InvalidInput, match=r"must name a feature \(.*ema_spread.*\); received 'rsy'"):
+        FeatureSet({"rsi": {"smoothing": 3}})
+    with pytest.raises(InvalidInput, match=r"must name a feature \(did you mean .*rsi.*\?\).*received 'rsy'"):
         FeatureSet({"rsy": {}})
 
 
@@ -123,8 +130,10 @@ def test_the_description_makes_the_set_again():
 
 def test_lineage_says_where_a_column_comes_from():
     lineage = FeatureSet({"fast": {"feature": "ema", "length": 8}, "hour_cycle": {}}).lineage()
-    assert lineage.columns == ["column", "feature", "params", "inputs", "lookback", "warmup", "unit"]
-    assert lineage.row(0)[:5] == ("fast", "ema", '{"length": 8}', ["close"], 8)
+    assert lineage.columns == [
+        "column", "feature", "params", "timeframe", "inputs", "bars", "lookback", "warmup", "unit",
+    ]  # fmt: skip
+    assert lineage.row(0)[:7] == ("fast", "ema", '{"length": 8}', None, ["close"], ["close"], 8)
     assert lineage["column"].to_list() == ["fast", "hour_cycle.sin", "hour_cycle.cos"]
     assert lineage["inputs"].to_list() == [["close"], ["ts"], ["ts"]]
 
@@ -208,15 +217,15 @@ def test_a_damaged_snapshot_is_refused_and_changes_nothing():
 
 
 def test_a_missing_bar_gives_nan_and_moves_nothing():
-    features, bars = FeatureSet(EVERYTHING), bars_of(200)
+    timeless = {name: {} for name, spec in CATALOGUE.items() if "ts" not in spec.inputs}
+    features, bars = FeatureSet(timeless), bars_of(200)
     gone = pl.int_range(pl.len()).is_in([100, 101, 150])
     holed = bars.with_columns(pl.when(gone).then(float("nan")).otherwise(pl.col(pl.Float64)).name.keep())
     frame = features.batch(holed)
-    timed = [c for c in features.columns if c.startswith("hour_cycle")]
-    blank = frame.filter(gone).select(pl.exclude("ts", *timed))
+    blank = frame.filter(gone).select(pl.exclude("ts"))
     assert blank.select(pl.all_horizontal(pl.all().is_nan().all())).item()
     whole = bars.filter(~gone).with_columns(bars["ts"][: 200 - 3])  # the same bars, as if none had been missed
-    kept = frame.filter(~gone).select(pl.exclude("ts", *timed))
+    kept = frame.filter(~gone).select(pl.exclude("ts"))
     assert bytes_of(kept) == bytes_of(features.batch(whole).select(kept.columns))
 
 
@@ -263,7 +272,7 @@ def test_a_refused_push_consumes_nothing():
         with pytest.raises(error):
             stream.push(chunk)
     close, ts = np.ones(2), np.arange(60, 62) * MINUTE_NS
-    short = {name: np.ones(2) for name in features.inputs}
+    short = {name: np.ones(2) for name in features.inputs if name != "ts"}
     for chunk in (
         {**short, "ts": ts[:1]},
         {**short, "ts": ts.astype(float)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from research.features.validity import GAP, is_price
-from research.features.window import WINDOW_RTOL, sum_size, windowed_sum
+from research.features.window import WINDOW_RTOL, sum_size
 from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 
@@ -29,24 +29,44 @@ def efficiency(close: FloatArray, length: int, state: FloatArray, out: FloatArra
     out : (1, n) array
         In [0, 1]: 1 is a straight line, 0 no way made, or no price that moved. NaN until ``length`` changes were seen.
     """
-    slot, previous = int(state[0]), state[1]
+    slot, previous = max(0, int(state[0])), state[1]
+    closes = state[2 : 2 + length]
+    taken, full, prefix = max(0, int(state[2 + length])), state[3 + length], state[4 + length]
+    changes = state[5 + length :]
     for i in range(close.shape[0]):
         price = close[i]
-        out[0, i] = math.nan
         if not is_price(price):
+            out[0, i] = math.nan
             continue
-        if previous > 0.0:
-            gone = windowed_sum(state, 2 + length, length, abs(price - previous))
-            # The ring's oldest close is the one before the window's first change.
-            made = abs(price - state[2 + slot])
-            out[0, i] = 0.0 if gone == 0.0 else made / gone  # NaN until full: not equal to 0
-            if out[0, i] > 1.0:
-                out[0, i] = 1.0
-        previous = price
+        # The ring's oldest close is the one before the window's first change.
+        made = abs(price - closes[slot])
         # Slots fill in order, so that the slot about to be overwritten is the oldest once the ring is full.
-        state[2 + slot] = price
+        closes[slot] = price
         slot = slot + 1 if slot + 1 < length else 0
+        if previous == 0.0:
+            previous = price
+            out[0, i] = math.nan
+            continue
+        change = abs(price - previous)
+        previous = price
+        changes[taken] = change
+        taken += 1
+        if taken < length:
+            prefix += change
+            gone = prefix + changes[taken]
+        else:
+            gone = 0.0
+            for j in range(length - 1, -1, -1):
+                gone += changes[j]
+                changes[j] = gone
+            taken, full, prefix = 0, 1.0, 0.0
+        if full > 0.0:
+            # Of no way gone none was made: 0 and not 0/0. Rounding makes a straight line's ratio exceed 1.
+            out[0, i] = min(made / gone, 1.0) if gone > 0.0 else 0.0
+        else:
+            out[0, i] = math.nan
     state[0], state[1] = slot, previous
+    state[2 + length], state[3 + length], state[4 + length] = taken, full, prefix
 
 
 SPEC = KernelSpec(
