@@ -5,24 +5,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from research.market.bars import conform, interval_ns, on_clock
+from research.market.bars import blocks_on_clock, conform, interval_ns, on_clock
 from research.market.instruments import Instrument, MarginTier, Terms, sample_instrument
 
 # Not on first use: importing the module later would put it in the place of the function of the same name.
 from research.market.resample import Resampler, resample
 
 if TYPE_CHECKING:
+    from research.market.book_bars import BookBars
     from research.market.lake import Lake
+    from research.market.liquidation_bars import LiquidationBars
     from research.market.quality import check_quality
     from research.market.simulated import MarketSpec, simulate_market
+    from research.market.trade_bars import TradeBars
 
 __all__ = [
+    "BookBars",
     "Instrument",
     "Lake",
+    "LiquidationBars",
     "MarginTier",
     "MarketSpec",
     "Resampler",
     "Terms",
+    "TradeBars",
+    "blocks_on_clock",
     "check_quality",
     "conform",
     "interval_ns",
@@ -32,7 +39,10 @@ __all__ = [
     "simulate_market",
 ]
 
-_LATER = {"Lake": "lake", "MarketSpec": "simulated", "check_quality": "quality", "simulate_market": "simulated"}
+_LATER = {
+    "BookBars": "book_bars", "Lake": "lake", "LiquidationBars": "liquidation_bars", "MarketSpec": "simulated",
+    "TradeBars": "trade_bars", "check_quality": "quality", "simulate_market": "simulated",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
