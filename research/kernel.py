@@ -15,7 +15,7 @@ import ast
 import hashlib
 import inspect
 import json
-import math
+import re
 import textwrap
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -176,20 +176,26 @@ def _cpu() -> str:
     return f"{llvmlite.binding.get_host_cpu_name()} {numba_config.CPU_NAME} {numba_config.CPU_FEATURES}"
 
 
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(research[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))", re.M
+)
+
+
 @cache
 def _imports(file: Path) -> tuple[Path, ...]:
-    """Return the project's files that a source file imports (absolute imports only: the linter forbids others)."""
+    """Return the project's files that a source file imports (absolute imports only: the linter forbids others).
+
+    By the look of the lines, which finds every import and at worst one in a docstring too: the syntax trees of all
+    features took two thirds of the time in which a process loads them.
+    """
     names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    for module, imported, modules in _IMPORT.findall(file.read_text().replace("\\\n", " ")):
+        if module:
+            names += [module, *(f"{module}.{name}" for name in re.findall(r"\w+", imported))]
+        else:
+            names += re.findall(r"research[\w.]*", modules)
     found = []
     for name in names:
-        if name.split(".")[0] != "research":
-            continue
         stem = _ROOT.joinpath(*name.split("."))
         found += [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
     return tuple(dict.fromkeys(found))
@@ -220,7 +226,7 @@ class Param:
         subject = f"{owner}.{self.name}"
         if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
             raise InvalidInput(subject, f"must be {'a whole number' if kind is int else 'a number'}", given)
-        if not (math.isfinite(given) and self.low <= given <= self.high):
+        if not self.low <= given <= self.high:  # not a number is neither
             raise InvalidInput(subject, f"must lie in [{self.low}, {self.high}]", given)
         if kind is int and float(given) != int(given):
             raise InvalidInput(subject, "must be a whole number", given)
@@ -282,7 +288,7 @@ class KernelSpec:
             If a name is unknown, or a value has the wrong type or lies outside its range.
         """
         given = dict(given or {})
-        unknown = sorted(set(given) - {p.name for p in self.params})
+        unknown = sorted(set(given) - {p.name for p in self.params}, key=str)
         if unknown:
             known = ", ".join(p.name for p in self.params) or "none"
             raise InvalidInput(f"{self.name}.{unknown[0]}", f"is not a parameter (known: {known})", given[unknown[0]])

@@ -24,7 +24,7 @@ from research.features import (
     volume,
 )
 from research.features.catalogue import CATALOGUE, FAMILIES
-from research.features.feature_entry import BASKET, OPERANDS, REFERENCE
+from research.features.feature_entry import BASKET, OPERANDS, REFERENCE, suggestion
 from research.features.inputs import INPUTS
 from research.kernel import UNBOUNDED, KernelSpec
 from research.market.bars import INTERVALS
@@ -137,7 +137,8 @@ def describe(name: str) -> str:
         If there is no such feature.
     """
     if name not in CATALOGUE:
-        raise InvalidInput("feature", "must be in the catalogue; `python -m research.features` lists it", name)
+        rule = f"must be in the catalogue{suggestion(name, CATALOGUE)}; `python -m research.features` lists it"
+        raise InvalidInput("feature", rule, name)
     spec = CATALOGUE[name]
     told = described(spec)
     lines = [f"{name}: {told.summary}", ""]

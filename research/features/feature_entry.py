@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from research.errors import InvalidInput
-from research.features.inputs import BOUND, INPUTS
+from research.features.aliases import ALIASES
+from research.features.inputs import BOUND, NONE, column_input, role_input
 from research.kernel import UNBOUNDED, KernelSpec
 from research.market.bars import INTERVALS
 
 # What an entry may say besides the parameters of its kernel, and what each default is.
 SETTINGS = ("timeframe", "symbol", "of", "reference", "basket", "series")
 REFERENCE = "BTCUSDT"
-BASKET = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+BASKET = ("ETHUSDT", "SOLUSDT", "XRPUSDT")
 OPERANDS = ("close", "volume")
 
 
@@ -66,6 +67,17 @@ class Entry:
         """Columns of the bars that it reads."""
         flat = [name for source in self.sources for name in ([source] if isinstance(source, str) else source)]
         return tuple(name for name in flat if name not in self.needs)
+
+    @property
+    def merged(self) -> tuple[tuple[str, str, str], ...]:
+        """Columns of the bars that it reads, ``ts`` apart: name, kind, and how a longer bar is made of them."""
+        found: dict[tuple[str, str, str], None] = {}
+        for role, source in zip(self.spec.inputs, self.sources, strict=True):
+            for name in [source] if isinstance(source, str) else source:
+                if name != "ts" and name not in self.needs:
+                    told = role_input(role, name)
+                    found[name, told.kind, told.merge] = None
+        return tuple(sorted(found))
 
     @property
     def lookback(self) -> int:
@@ -154,11 +166,16 @@ def _registered(key: object, given: object, catalogue: Mapping[str, KernelSpec])
         raise InvalidInput(f"{key}: parameters", "must be a mapping", given)
     name = given.get("feature", key)
     if not isinstance(name, str) or name not in catalogue:
-        near = difflib.get_close_matches(str(name), catalogue, n=3)
-        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-        rule = f"must name a feature{meant}; `python -m research.features` lists them"
+        rule = f"must name a feature{suggestion(name, catalogue)}; `python -m research.features` lists them"
         raise InvalidInput(f"{key}: feature", rule, name)
     return catalogue[name]
+
+
+def suggestion(name: object, catalogue: Mapping[str, KernelSpec]) -> str:
+    """Return the features that may have been meant by a name that is none, in words; nothing if there are none."""
+    said = str(name).lower().replace(" ", "_").replace("-", "_")
+    near = ALIASES.get(said) or tuple(difflib.get_close_matches(said, catalogue, n=3))
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def _entry(key: str, spec: KernelSpec, given: Mapping[str, object], owners: Mapping[str, str]) -> Entry:
@@ -174,17 +191,9 @@ def _entry(key: str, spec: KernelSpec, given: Mapping[str, object], owners: Mapp
         name, _, column = role.partition(".")
         if role in ("value", "other"):
             chosen = settings["of"] if "other" not in spec.inputs else settings["of"][role == "other"]
-            bar_column, output = _is_bar_column(chosen), owners.get(chosen) not in (None, key)
-            if bar_column and output:
-                raise InvalidInput(
-                    f"{key}.of", "must name one thing, not both a column of the bars and one of the set", chosen
-                )
-            if not bar_column and not output:
-                rule = "must name a column of the bars or of another entry"
-                raise InvalidInput(f"{key}.of", f"{rule} ({', '.join(c for c in owners if owners[c] != key)})", chosen)
-            if output:
-                needs.append(chosen)
-            sources.append(chosen if output or symbol is None else f"{symbol}.{chosen}")
+            source, is_output = _chosen(key, chosen, symbol, owners)
+            sources.append(source)
+            needs += [source] if is_output else []
         elif name == "reference":
             sources.append(f"{settings['reference']}.{column}")
         elif name == "basket":
@@ -193,13 +202,33 @@ def _entry(key: str, spec: KernelSpec, given: Mapping[str, object], owners: Mapp
             sources.append(role.replace("series", settings["series"], 1))
         else:
             sources.append(role if symbol is None or role == "ts" else f"{symbol}.{role}")
-    if needs and symbol is not None:
-        raise InvalidInput(f"{key}.symbol", "has no meaning for a column of another entry", symbol)
-    return Entry(key, spec, arguments, settings, tuple(sources), tuple(dict.fromkeys(needs)))
+    entry = Entry(key, spec, arguments, settings, tuple(sources), tuple(dict.fromkeys(needs)))
+    if "timeframe" in settings:
+        if set(spec.inputs) == {"ts"}:
+            raise InvalidInput(f"{key}.timeframe", f"has no meaning: {spec.name} reads the time alone", entry.timeframe)
+        unmerged = [name for name, _, merge in entry.merged if merge == NONE]
+        if unmerged:
+            rule = f"must be that of the bars: longer ones have no {unmerged[0]} but what their trades tell"
+            raise InvalidInput(f"{key}.timeframe", rule, entry.timeframe)
+    return entry
 
 
-def _is_bar_column(name: str) -> bool:
-    return name != "ts" and (name in INPUTS or name.rsplit(".", 1)[-1] in INPUTS)
+def _chosen(key: str, chosen: str, symbol: str | None, owners: Mapping[str, str]) -> tuple[str, bool]:
+    """Return the column that ``of`` names, and whether it is one of another entry."""
+    if owners.get(chosen) not in (None, key):
+        if "." not in chosen and column_input(chosen) is not None:
+            rule = "must name one thing, not both a column of the bars and one of the set"
+            raise InvalidInput(f"{key}.of", rule, chosen)
+        if symbol is not None:
+            raise InvalidInput(f"{key}.symbol", "has no meaning for a column of another entry", symbol)
+        return chosen, True
+    if chosen == "ts" or column_input(chosen) is None:
+        others = ", ".join(column for column in owners if owners[column] != key) or "none"
+        rule = f"must name a column of the bars ({', '.join(OPERANDS)} …) or of another entry ({others})"
+        raise InvalidInput(f"{key}.of", rule, chosen)
+    if symbol is not None and "." in chosen:
+        raise InvalidInput(f"{key}.symbol", f"has no meaning: {chosen} names a symbol itself", symbol)
+    return (chosen if symbol is None else f"{symbol}.{chosen}"), False
 
 
 def _settings(key: str, spec: KernelSpec, given: Mapping[str, object]) -> dict[str, Any]:
@@ -207,7 +236,7 @@ def _settings(key: str, spec: KernelSpec, given: Mapping[str, object]) -> dict[s
     roles = {role.partition(".")[0] for role in spec.inputs}
     settings: dict[str, Any] = {}
     if "timeframe" in given:
-        if given["timeframe"] not in INTERVALS:
+        if not isinstance(given["timeframe"], str) or given["timeframe"] not in INTERVALS:
             raise InvalidInput(f"{key}.timeframe", f"must be one of {', '.join(INTERVALS)}", given["timeframe"])
         settings["timeframe"] = given["timeframe"]
     if "symbol" in given:
@@ -237,7 +266,7 @@ def _settings(key: str, spec: KernelSpec, given: Mapping[str, object]) -> dict[s
 
 
 def _name(subject: str, given: object) -> str:
-    if not isinstance(given, str) or not given:
+    if not isinstance(given, str) or not given or given == "ts":
         raise InvalidInput(subject, "must be a name", given)
     return given
 

@@ -16,7 +16,7 @@ from research.features.feature_entry import Entry, entries_of, total
 from research.features.feature_stream import FeatureStream
 from research.features.timeframes import hold, merge_bars
 from research.kernel import UNBOUNDED, code_hash
-from research.market.bars import interval_ns
+from research.market.bars import INTERVALS, interval_ns
 
 TIMEFRAME = "timeframe"
 
@@ -82,8 +82,13 @@ class FeatureSet:
                 raise InvalidInput("feature set timeframe", f"must be {timeframe} as the one given with it", told)
             timeframe = str(told)
             spec = {key: given for key, given in spec.items() if key != TIMEFRAME}
-        if not spec:
-            raise InvalidInput("feature set", "must be a mapping with at least one feature", spec)
+        if not spec or TIMEFRAME in spec:
+            rule = "must be a mapping with at least one feature, none of them called 'timeframe'"
+            raise InvalidInput("feature set", rule, spec)
+        if timeframe is not None:
+            if not isinstance(timeframe, str):
+                raise InvalidInput("feature set timeframe", f"must be one of {', '.join(INTERVALS)}", timeframe)
+            spec = {key: _without(given, timeframe) for key, given in spec.items()}
         self._timeframe = timeframe
         self._entries = entries_of(spec, CATALOGUE)
         if timeframe is not None:
@@ -156,7 +161,10 @@ class FeatureSet:
         kernels: list[Any] = [entry.spec.kernel for entry in self._entries]
         if any(entry.timeframe is not None for entry in self._entries):
             kernels += [merge_bars, hold]
-        described = {"features": self.to_dict(), "code": code_hash(kernels)}
+        reads = {
+            e.key: [e.spec.inputs, e.sources, e.spec.outputs, e.merged if e.timeframe else ()] for e in self._entries
+        }
+        described = {"features": self.to_dict(), "reads": reads, "code": code_hash(kernels)}
         return hashlib.sha256(json.dumps(described, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def batch(self, bars: pl.DataFrame, threads: int = 1) -> pl.DataFrame:
@@ -248,3 +256,10 @@ class FeatureSet:
 
     def __reduce__(self) -> tuple[type[FeatureSet], tuple[dict[str, Any]]]:
         return FeatureSet, (self.to_dict(),)  # kernel specs hold functions that pickle refuses
+
+
+def _without(given: object, timeframe: str) -> Any:
+    """Return an entry without the timeframe that the set has anyway."""
+    if isinstance(given, Mapping) and given.get(TIMEFRAME) == timeframe:
+        return {name: value for name, value in given.items() if name != TIMEFRAME}
+    return given

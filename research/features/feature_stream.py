@@ -23,9 +23,9 @@ from research.kernel import FloatArray, IntArray, KernelSpec
 from research.market.bars import NS_PER_MINUTE, TS, epoch_ns, interval_ns
 
 # Magic, fingerprint, time of the newest bar (NO_BAR: none), step of the clock (0: not known yet), state slots, CRC-32
-# of the state.
+# of all that and of the state.
 _HEADER = struct.Struct("<8s32sqqQI")
-_MAGIC = b"FEATST02"
+_MAGIC = b"FEATST03"
 NO_BAR = -(2**63)
 _FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
 
@@ -50,11 +50,12 @@ class FeatureStream:
     """
 
     __slots__ = ("_base", "_columns", "_entries", "_fingerprint", "_groups", "_inputs", "_last_ns", "_needs_clock",
-                 "_one", "_rows", "_state", "_states", "_step_ns", "_told_ns")  # fmt: skip
+                 "_one", "_rows", "_state", "_states", "_step_ns", "_timeframe", "_told_ns")  # fmt: skip
 
     def __init__(self, entries: Sequence[Entry], fingerprint: str, timeframe: str | None = None) -> None:
         self._entries = tuple(entries)
         self._fingerprint = fingerprint
+        self._timeframe = timeframe
         self._columns = [column for entry in self._entries for column in entry.columns]
         self._inputs = tuple(dict.fromkeys(name for entry in self._entries for name in entry.bar_columns))
         self._rows: dict[str, slice] = {}
@@ -81,7 +82,7 @@ class FeatureStream:
         for length, size in zip(sorted(lengths), own, strict=True):
             slots = self._state[at : at + size]
             slots[size - timeframes.held_slots(lengths[length]) :] = np.nan
-            self._groups.append(Timeframe(length, lengths[length], self._rows, self._states, slots))
+            self._groups.append(Timeframe(length, lengths[length], self._states, slots))
             at += size
         self._needs_clock = bool(self._groups) or self._told_ns > 0
         self._last_ns = NO_BAR
@@ -133,6 +134,8 @@ class FeatureStream:
         Besides the table it returns and the states it holds no copy of anything: columns that are float64 without
         nulls are read where they lie.
         """
+        if not isinstance(bars, pl.DataFrame):
+            raise SchemaMismatch("bars", "must be a polars DataFrame", type(bars).__name__)
         dtype = bars.schema.get("ts")
         if not (isinstance(dtype, pl.Datetime) and dtype.time_zone == "UTC"):
             raise SchemaMismatch("bars.ts", "must be a UTC datetime", str(dtype))
@@ -141,9 +144,11 @@ class FeatureStream:
         chunk: dict[str, NDArray[Any]] = {"ts": epoch_ns(bars)}
         kept = [_readable(bars, name) for name in self._inputs if name != "ts"]
         chunk.update({series.name: _in_place(series) for series in kept})
-        out = self.push_arrays(chunk, threads)
-        times = bars["ts"].cast(TS)
-        return pl.DataFrame([times, *(_as_series(name, out[i]) for i, name in enumerate(self._columns))])
+        # An array per entry, not one for all: a column that is kept keeps its entry's others alive, and no more.
+        outs = {entry.key: np.empty((len(entry.columns), bars.height)) for entry in self._entries}
+        self._take(chunk, outs, threads)
+        columns = [_as_series(name, outs[e.key][i]) for e in self._entries for i, name in enumerate(e.columns)]
+        return pl.DataFrame([bars["ts"].cast(TS), *columns])
 
     def push_arrays(self, chunk: Mapping[str, NDArray[Any]], threads: int = 1) -> FloatArray:
         """Take the next bars as arrays: no frame is made, for one bar at a time.
@@ -169,27 +174,55 @@ class FeatureStream:
         MisalignedBars, InvalidInput
             As :meth:`push`.
         """
+        if not isinstance(chunk, Mapping):
+            raise SchemaMismatch("bars", "must be a mapping of arrays", type(chunk).__name__)
         given, n = self._checked(chunk)
-        last_ns, step_ns = NO_BAR, self._told_ns
-        if "ts" in given:
-            last_ns, step_ns = _advanced_clock(given["ts"], self._last_ns, self._step_ns)
-            if self._needs_clock and n:
-                self._require_grid(int(given["ts"][0]), step_ns)
-        _thread_count(threads)
+        out = np.empty((len(self._columns), n))
         if n == 1:
-            out = self._push_one(given, step_ns)
-        elif n and self._groups and not self._told_ns and self._last_ns == NO_BAR:
-            # The step is not known at the first bar when bars come one by one, and so it is not when they do not.
-            out = np.empty((len(self._columns), n))
-            first = self._push_one({name: column[:1] for name, column in given.items()}, 0)
-            rest = np.empty((len(self._columns), n - 1))
-            self._run({name: column[1:] for name, column in given.items()}, rest, threads, step_ns)
-            out[:, :1], out[:, 1:] = first, rest
+            self._take_one(given, out, threads)
         else:
-            out = np.empty((len(self._columns), n))
-            self._run(given, out, threads, step_ns)
-        self._last_ns, self._step_ns = last_ns, step_ns
+            self._take(given, {key: out[rows] for key, rows in self._rows.items()}, threads)
         return out
+
+    def _take(self, chunk: Mapping[str, NDArray[Any]], outs: Mapping[str, FloatArray], threads: int) -> None:
+        """Take the next bars and write the output of each entry."""
+        given, n = self._checked(chunk)
+        _thread_count(threads)
+        if n == 0:
+            return
+        if n == 1:
+            out = np.empty((len(self._columns), 1))
+            self._take_one(given, out, threads)
+            for key, rows in self._rows.items():
+                outs[key][:] = out[rows]
+            return
+        last_ns, step_ns = self._clock_after(given)
+        if self._groups and not self._told_ns and self._last_ns == NO_BAR:
+            # The step is not known at the first bar when bars come one by one, and so it is not when they do not.
+            first = self._push_one({name: column[:1] for name, column in given.items()}, 0)
+            rest = {key: np.empty((out.shape[0], n - 1)) for key, out in outs.items()}
+            self._run({name: column[1:] for name, column in given.items()}, rest, threads, step_ns)
+            for key, rows in self._rows.items():
+                outs[key][:, :1], outs[key][:, 1:] = first[rows], rest[key]
+        else:
+            self._run(given, outs, threads, step_ns)
+        self._last_ns, self._step_ns = last_ns, step_ns
+
+    def _take_one(self, given: Mapping[str, NDArray[Any]], out: FloatArray, threads: int) -> None:
+        if threads != 1:
+            _thread_count(threads)
+        last_ns, step_ns = self._clock_after(given)
+        out[:] = self._push_one(given, step_ns)
+        self._last_ns, self._step_ns = last_ns, step_ns
+
+    def _clock_after(self, given: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+        """Return the newest time and the step after these bars, or refuse them."""
+        if "ts" not in given:
+            return NO_BAR, self._told_ns
+        last_ns, step_ns = _advanced_clock(given["ts"], self._last_ns, self._step_ns)
+        if self._needs_clock:
+            self._require_grid(int(given["ts"][0]), step_ns)
+        return last_ns, step_ns
 
     def snapshot(self) -> bytes:
         """Return all that the stream remembers, as bytes that :meth:`restore` takes in any process.
@@ -201,7 +234,8 @@ class FeatureStream:
         """
         body = self._state.astype("<f8", copy=False).tobytes()
         key = bytes.fromhex(self._fingerprint)
-        return _HEADER.pack(_MAGIC, key, self._last_ns, self._step_ns, self._state.size, zlib.crc32(body)) + body
+        head = _HEADER.pack(_MAGIC, key, self._last_ns, self._step_ns, self._state.size, 0)
+        return head[:-4] + struct.pack("<I", zlib.crc32(body, zlib.crc32(head[:-4]))) + body
 
     def restore(self, blob: bytes) -> None:
         """Become the stream that :meth:`snapshot` was taken of.
@@ -213,17 +247,30 @@ class FeatureStream:
         FingerprintMismatch
             If it is one of other features, parameters or kernel code; the stream is as it was.
         """
-        if len(blob) < _HEADER.size or blob[:8] != _MAGIC:
-            raise InvalidInput("snapshot", "must begin with the header of a feature stream", blob[:8])
+        if not isinstance(blob, bytes) or len(blob) < _HEADER.size or blob[:8] != _MAGIC:
+            received = blob[:8] if isinstance(blob, bytes) else type(blob).__name__
+            raise InvalidInput("snapshot", "must begin with the header of a feature stream", received)
         _, key, last_ns, step_ns, slots, checksum = _HEADER.unpack_from(blob)
         if key.hex() != self._fingerprint:
             was, now = key.hex()[:16], self._fingerprint[:16]
             raise FingerprintMismatch(f"snapshot of feature set {was} cannot be resumed by feature set {now}")
         body = blob[_HEADER.size :]
-        if slots != self._state.size or len(body) != 8 * slots or zlib.crc32(body) != checksum:
+        told = zlib.crc32(body, zlib.crc32(blob[: _HEADER.size - 4]))
+        if slots != self._state.size or len(body) != 8 * slots or told != checksum:
             raise InvalidInput("snapshot", f"must hold {self._state.size} intact slots; bytes of state", len(body))
         self._state[:] = np.frombuffer(body, dtype="<f8")
         self._last_ns, self._step_ns = last_ns, step_ns
+
+    def __copy__(self) -> FeatureStream:
+        fresh = FeatureStream(self._entries, self._fingerprint, self._timeframe)
+        fresh.restore(self.snapshot())
+        return fresh
+
+    def __deepcopy__(self, memo: object) -> FeatureStream:
+        return self.__copy__()  # slot by slot, states would no longer be views of the one that a snapshot is taken of
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise InvalidInput("feature stream", "must be carried to another process by snapshot() and restore()")
 
     def _checked(self, chunk: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], int]:
         n = -1
@@ -232,9 +279,9 @@ class FeatureStream:
         for name in self._inputs if with_ts else ("ts", *self._inputs):
             array = chunk.get(name)
             if array is None:
-                raise SchemaMismatch(f"bars.{name}", "is required; columns are", sorted(chunk))
+                raise SchemaMismatch(f"bars.{name}", "is required; columns are", sorted(map(str, chunk)))
             kind = _INT if name == "ts" else _FLOAT
-            if not isinstance(array, np.ndarray) or array.dtype != kind or array.ndim != 1:
+            if type(array) is not np.ndarray or array.dtype != kind or array.ndim != 1:  # no masked array, no matrix
                 rule = f"must be a one-dimensional array of {kind.name}"
                 raise SchemaMismatch(f"bars.{name}", rule, getattr(array, "dtype", type(array).__name__))
             if n >= 0 and array.shape[0] != n:
@@ -262,22 +309,24 @@ class FeatureStream:
         for name, slot in one.slots:
             slot[0] = given[name][0]
         for group in self._groups:
-            group.push(given["ts"], one.given, step_ns, one.row)
+            group.push(given["ts"], one.given, step_ns, one.outs)
         for call, arguments, stacked in one.calls:
             for target, position, slot in stacked:
                 target[0, position] = slot[0]
             call(*arguments)
-        return one.row.copy()
+        return one.row
 
-    def _run(self, given: dict[str, NDArray[Any]], out: FloatArray, threads: int, step_ns: int) -> None:
-        rows = {name: out[i] for i, name in enumerate(self._columns)}
+    def _run(
+        self, given: Mapping[str, NDArray[Any]], outs: Mapping[str, FloatArray], threads: int, step_ns: int
+    ) -> None:
+        rows = {name: outs[entry.key][i] for entry in self._entries for i, name in enumerate(entry.columns)}
 
         def group_task(group: Timeframe) -> None:
-            group.push(given["ts"], given, step_ns, out)
+            group.push(given["ts"], given, step_ns, outs)
 
         def base_task(entry: Entry) -> None:
             inputs = [_input(source, entry, given, rows) for source in entry.sources]
-            entry.spec.kernel(*inputs, *entry.arguments, self._states[entry.key], out[self._rows[entry.key]])
+            entry.spec.kernel(*inputs, *entry.arguments, self._states[entry.key], outs[entry.key])
 
         if threads == 1 or len(self._entries) == 1:
             for group in self._groups:
@@ -310,7 +359,7 @@ class _OneBar:
     function itself is called: the same code in half of the time.
     """
 
-    __slots__ = ("calls", "given", "row", "slots")
+    __slots__ = ("calls", "given", "outs", "row", "slots")
 
     def __init__(
         self, entries: Sequence[Entry], states: Mapping[str, FloatArray], rows: Mapping[str, slice],
@@ -319,6 +368,7 @@ class _OneBar:
         self.given: dict[str, NDArray[Any]] = {name: np.empty(1, _INT if name == "ts" else _FLOAT) for name in inputs}
         self.slots = tuple(self.given.items())
         self.row: FloatArray = np.empty((len(columns), 1))
+        self.outs = {key: self.row[part] for key, part in rows.items()}
         outputs = {column: self.row[i] for i, column in enumerate(columns)}
         self.calls = []
         for entry in entries:

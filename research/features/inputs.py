@@ -15,6 +15,7 @@ A feature names its inputs by role. Most roles are column names of :data:`INPUTS
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 TIME, PRICE, SIZE, SIGNED = (
@@ -23,7 +24,8 @@ TIME, PRICE, SIZE, SIGNED = (
     "size",
     "signed",
 )  # what a readable value is; see research.features.validity
-FIRST, LAST, HIGHEST, LOWEST, SUM = "first", "last", "highest", "lowest", "sum"
+FIRST, LAST, HIGHEST, LOWEST, SUM, MEAN = "first", "last", "highest", "lowest", "sum", "mean"
+NONE = "none"  # a longer bar has no such value: it is made of trades, not of bars
 BOUND = ("value", "other", "reference", "basket", "series")
 
 
@@ -36,7 +38,8 @@ class Input:
     kind : str
         ``"time"`` (int64 ns), ``"price"`` (above zero), ``"size"`` (not below zero) or ``"signed"`` (finite).
     merge : str
-        How finer bars make a coarser one: ``"first"``, ``"last"``, ``"highest"``, ``"lowest"`` or ``"sum"``.
+        How finer bars make a coarser one: ``"first"``, ``"last"``, ``"highest"``, ``"lowest"``, ``"sum"``, ``"mean"``,
+        or ``"none"``: they do not.
     unit : str
         Unit.
     source : str
@@ -83,11 +86,11 @@ INPUTS |= {
     "large_buy_volume": Input(SIZE, SUM, "base", "trades that are large, by the taker's side"),
     "large_sell_volume": Input(SIZE, SUM, "base", "trades that are large, by the taker's side"),
     "large_count": Input(SIZE, SUM, "trades", "trades that are large"),
-    "footprint_poc": Input(PRICE, LAST, "quote", "trades: the price level with the most volume"),
-    "footprint_high_delta": Input(SIGNED, LAST, "base", "trades: taker buys less sells at the highest price level"),
-    "footprint_low_delta": Input(SIGNED, LAST, "base", "trades: taker buys less sells at the lowest price level"),
-    "footprint_buy_imbalances": Input(SIZE, SUM, "levels", "trades: buying outweighs the selling one level below"),
-    "footprint_sell_imbalances": Input(SIZE, SUM, "levels", "trades: selling outweighs the buying one level above"),
+    "footprint_poc": Input(PRICE, NONE, "quote", "trades: the price level with the most volume"),
+    "footprint_high_delta": Input(SIGNED, NONE, "base", "trades: taker buys less sells at the highest price level"),
+    "footprint_low_delta": Input(SIGNED, NONE, "base", "trades: taker buys less sells at the lowest price level"),
+    "footprint_buy_imbalances": Input(SIZE, NONE, "levels", "trades: buying outweighs the selling one level below"),
+    "footprint_sell_imbalances": Input(SIZE, NONE, "levels", "trades: selling outweighs the buying one level above"),
     "bid_price": Input(PRICE, LAST, "quote", "book"),
     "ask_price": Input(PRICE, LAST, "quote", "book"),
     "bid_size": Input(SIZE, LAST, "base", "book, at the best price"),
@@ -98,7 +101,7 @@ INPUTS |= {
     "ask_depth_10": Input(SIZE, LAST, "base", "book, best 10 levels"),
     "bid_depth_20": Input(SIZE, LAST, "base", "book, best 20 levels"),
     "ask_depth_20": Input(SIZE, LAST, "base", "book, best 20 levels"),
-    "spread_mean": Input(SIZE, LAST, "quote", "book: mean of ask less bid over the time of the bar"),
+    "spread_mean": Input(SIZE, MEAN, "quote", "book: mean of ask less bid over the time of the bar"),
     "order_flow_imbalance": Input(SIGNED, SUM, "base", "book: best-level additions less removals, bid less ask"),
     "bid_wall_size": Input(SIZE, LAST, "base; 0: no wall", "book: the largest level of k times the average"),
     "ask_wall_size": Input(SIZE, LAST, "base; 0: no wall", "book: the largest level of k times the average"),
@@ -109,6 +112,41 @@ INPUTS |= {
     "long_liquidation_volume": Input(SIZE, SUM, "base", "liquidations of longs (sell orders)"),
     "short_liquidation_volume": Input(SIZE, SUM, "base", "liquidations of shorts (buy orders)"),
 }  # fmt: skip
+
+
+_DEPTH = re.compile(r"(bid|ask)_depth_[1-9][0-9]*")
+
+
+def column_input(column: str) -> Input | None:
+    """Return what is known of a column of the bars, of another symbol's too; None if it is no such column.
+
+    Examples
+    --------
+    >>> column_input("BTCUSDT.volume").merge, column_input("bid_depth_50").kind, column_input("rsi")
+    ('sum', 'size', None)
+    """
+    symbol, dot, name = column.rpartition(".")
+    if dot and not symbol:
+        return None
+    if _DEPTH.fullmatch(name):
+        return INPUTS["bid_depth_5"]
+    return None if dot and name == "ts" else INPUTS.get(name)
+
+
+def role_input(role: str, source: str) -> Input:
+    """Return what a role's values are when a column plays it.
+
+    Examples
+    --------
+    >>> role_input("reference.close", "ETHUSDT.close").kind, role_input("value", "volume").kind
+    ('price', 'signed')
+    >>> role_input("series", "etf.volume").merge, role_input("value", "BTCUSDT.volume").merge
+    ('last', 'sum')
+    """
+    if role in ("series", "series.age"):
+        return Input(kind_of(role), LAST, "", "")
+    found = column_input(source)
+    return Input(kind_of(role), found.merge if found is not None else LAST, "", "")
 
 
 def kind_of(role: str) -> str:

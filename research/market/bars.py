@@ -59,7 +59,7 @@ def interval_ns(interval: str) -> int:
     >>> interval_ns("5m")
     300000000000
     """
-    if interval not in INTERVALS:
+    if not isinstance(interval, str) or interval not in INTERVALS:
         raise InvalidInput("interval", f"must be one of {', '.join(INTERVALS)}", interval)
     return INTERVALS[interval] * NS_PER_MINUTE
 
@@ -144,7 +144,7 @@ def on_clock(bars: pl.DataFrame, interval: str, start_ns: int | None = None, end
     Parameters
     ----------
     bars : polars.DataFrame
-        Strictly increasing ``ts`` on the grid; other columns numeric.
+        Strictly increasing ``ts`` (UTC) on the grid; other columns numeric.
     interval : str
         Grid step, a key of :data:`INTERVALS`.
     start_ns, end_ns : int, optional
@@ -158,6 +158,12 @@ def on_clock(bars: pl.DataFrame, interval: str, start_ns: int | None = None, end
     step = interval_ns(interval)
     if bars.is_empty() and (start_ns is None or end_ns is None):
         return bars
+    kind = bars.schema.get("ts")
+    if not (isinstance(kind, pl.Datetime) and kind.time_zone == "UTC"):
+        raise SchemaMismatch("bars.ts", "must be a UTC datetime", str(kind))
+    if bars["ts"].null_count():
+        raise MisalignedBars("bars.ts", "must have no null", bars["ts"].null_count())
+    bars = bars.with_columns(pl.col("ts").cast(TS))
     ts = epoch_ns(bars)
     if ts.size and ((ts % step).any() or (np.diff(ts) <= 0).any()):
         bad = int(np.flatnonzero((ts % step != 0) | np.concatenate(([False], np.diff(ts) <= 0)))[0])

@@ -104,11 +104,30 @@ def event_arrays(frame: pl.DataFrame) -> list[NDArray[Any]]:
 
 
 def event_columns(columns: Mapping[str, tuple[ArrayLike, DTypeLike]], events: str) -> list[NDArray[Any]]:
-    """Return arrays as writable copies of their types, refused unless they have one length."""
-    made = [np.array(values, dtype) for values, dtype in columns.values()]
+    """Return arrays as writable copies of their types, refused unless they have one length and nothing is lost."""
+    made = [_exact(f"{events}.{name}", values, np.dtype(dtype)) for name, (values, dtype) in columns.items()]
     if len({column.shape for column in made}) > 1 or made[0].ndim != 1:
         rule = f"must have {', '.join(columns)} of one length; shapes are"
         raise SchemaMismatch(events, rule, [column.shape for column in made])
+    return made
+
+
+def _exact(subject: str, values: ArrayLike, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values as an array of a type that holds every one of them."""
+    try:
+        given = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise SchemaMismatch(subject, "must be one-dimensional", type(values).__name__) from error
+    if given.dtype.kind not in "biuf" or (dtype.kind == "b" and given.dtype.kind != "b"):
+        raise SchemaMismatch(subject, f"must be an array of {dtype}", str(given.dtype))
+    if dtype.kind != "f" and given.dtype.kind != dtype.kind and not np.isfinite(given).all():
+        raise SchemaMismatch(subject, f"must be whole numbers that fit {dtype}", str(given.dtype))
+    with np.errstate(invalid="ignore", over="ignore"):
+        made = np.array(given, dtype)
+        lost = np.flatnonzero(made.astype(given.dtype) != given) if dtype.kind != "f" else np.empty(0)
+    if lost.size:
+        rule = f"must be whole numbers that fit {dtype}; received"
+        raise SchemaMismatch(f"{subject}[{lost[0]}]", rule, given[lost[0]].item())
     return made
 
 

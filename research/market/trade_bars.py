@@ -188,7 +188,7 @@ class TradeBars(EventBars):
         if ts.size:
             same[0] = self._text != "" and ids[0] == self._text
         if ts.size > 1:
-            same[1:] = ids[1:].eq(ids[:-1]).fill_null(False).to_numpy()
+            same[1:] = (ids[1:].eq(ids[:-1]) & (ids[1:] != "")).fill_null(False).to_numpy()  # no id: never the same
         if not same.any():
             return same
         before = np.concatenate(([self._marks[LAST_TRADE]], ts[:-1]))

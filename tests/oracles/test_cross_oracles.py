@@ -277,45 +277,70 @@ def test_two_markets_that_stand_still_are_neutral():
     assert [column[-1] for column in spread.values()] == [0.0, 0.0, 0.0, 20.0]
 
 
+def cosine(x, y):
+    scale = math.sqrt(math.fsum(x**2) * math.fsum(y**2))
+    return math.fsum(x * y) / scale if scale else 0.0
+
+
 @pytest.mark.parametrize(("length", "max_lag"), [(8, 1), (60, 5), (120, 12)])
 def test_lead_lag_is_the_lag_with_the_largest_correlation(pair, length, max_lag):
     x, y = returns(pair["reference.close"]), returns(pair["close"])
-    lags, best, following = [], [], []
+    lags, best, following, same = [], [], [], []
     for end in range(length + max_lag, N):
-        recent = y[end - length : end]
-        rho = []
-        for k in range(max_lag + 1):
-            earlier = x[end - length - k : end - k]
-            scale = math.sqrt(math.fsum(recent**2) * math.fsum(earlier**2))
-            rho.append(math.fsum(recent * earlier) / scale if scale else 0.0)
-        lags.append(max(range(max_lag + 1), key=lambda k: (round(abs(rho[k]), 9), -k)))
-        best.append(rho[lags[-1]])
+        now = slice(end - length, end)
+        rho = {0: cosine(x[now], y[now])}
+        for k in range(1, max_lag + 1):
+            earlier = slice(end - length - k, end - k)
+            rho[k], rho[-k] = cosine(y[now], x[earlier]), cosine(x[now], y[earlier])
+        moved = [k for k in rho if k != 0 and abs(rho[k]) > 1e-9]
+        lags.append(max(moved, key=lambda k: (round(abs(rho[k]), 9), -abs(k), k)) if moved else 0)
+        best.append(rho[lags[-1]] if moved else 0.0)
         following.append(rho[1])
+        same.append(rho[0])
     ours = feature(pair, "lead_lag", length=length, max_lag=max_lag)
     first = length + max_lag
+    assert {-1, 1} <= set(lags) or length > 8
     agree(ours["lag"], padded(lags, first), 1.0, 0.0)
     agree(ours["best"], padded(best, first), 1.0, 1e-10)
     agree(ours["next"], padded(following, first), 1.0, 1e-10)
+    agree(ours["same"], padded(same, first), 1.0, 1e-10)
 
 
-@pytest.mark.parametrize(("delay", "sign"), [(0, 1.0), (1, 1.0), (2, -1.0), (4, 1.0)])
+@pytest.mark.parametrize(("delay", "sign"), [(1, 1.0), (2, -1.0), (4, 1.0), (-1, -1.0), (-2, 1.0), (-4, -1.0)])
 def test_lead_lag_finds_how_late_a_copy_is(delay, sign):
     steps = np.random.default_rng(9).normal(0.0, 0.01, 200)
     late = sign * np.roll(steps, delay)
     pair = {"close": np.exp(np.cumsum(late)), "reference.close": np.exp(np.cumsum(steps))}
     out = feature(pair, "lead_lag", length=50, max_lag=4)
-    assert (out["lag"][60:] == delay).all()
-    np.testing.assert_allclose(out["best"][60:], sign, atol=1e-12)
-    assert (np.abs(out["next"][60:] - sign) < 1e-12).all() == (delay == 1)
+    seen = slice(60, 195)  # what was rolled around the ends is no copy
+    assert (out["lag"][seen] == delay).all()
+    np.testing.assert_allclose(out["best"][seen], sign, atol=1e-12)
+    assert (np.abs(out["next"][seen] - sign) < 1e-12).all() == (delay == 1)
+    assert (np.abs(out["same"][seen]) < 0.6).all()
 
 
-def test_lead_lag_takes_the_smallest_of_lags_that_tie():
-    steps = np.tile([0.01, -0.01], 40)  # every second lag is as good as the first
+def test_lead_lag_is_found_where_the_same_bar_says_more():
+    rng = np.random.default_rng(10)
+    x = rng.normal(0.0, 0.01, 3_000)
+    y = x + 0.3 * np.roll(x, 2) + rng.normal(0.0, 0.005, 3_000)  # mostly at once, some of it two bars late
+    pair = {"close": np.exp(np.cumsum(y)), "reference.close": np.exp(np.cumsum(x))}
+    swapped = {"close": pair["reference.close"], "reference.close": pair["close"]}
+    out, mirrored = (feature(columns, "lead_lag", length=2_000) for columns in (pair, swapped))
+    assert (out["lag"][2_010:] == 2.0).all()
+    assert (out["same"][2_010:] > 0.8).all()
+    np.testing.assert_array_equal(mirrored["lag"][2_010:], -2.0)
+    np.testing.assert_allclose(mirrored["best"], out["best"], atol=1e-12)
+    np.testing.assert_allclose(mirrored["same"], out["same"], atol=1e-12)
+
+
+def test_lead_lag_takes_the_smallest_of_lags_that_tie_and_then_the_reference_s():
+    steps = np.tile([0.01, -0.01], 40)  # every lag is as good as any other
     market = np.exp(np.cumsum(steps))
     out = feature({"close": market, "reference.close": market}, "lead_lag", length=20, max_lag=6)
-    assert (out["lag"][27:] == 0.0).all()
-    np.testing.assert_allclose(out["best"][27:], 1.0, atol=1e-12)
+    assert (out["lag"][27:] == 1.0).all()
+    np.testing.assert_allclose(out["best"][27:], -1.0, atol=1e-12)
     np.testing.assert_allclose(out["next"][27:], -1.0, atol=1e-12)
+    np.testing.assert_allclose(out["same"][27:], 1.0, atol=1e-12)
 
 
 def test_lead_lag_of_a_market_that_stands_still_is_0():

@@ -1,6 +1,5 @@
 """Features of derivatives equal plain twins that know the whole history, and cases that a human can check."""
 
-import datetime
 import math
 
 import numpy as np
@@ -54,49 +53,86 @@ def funding_columns(rows, n_bars, bar_minutes):
 
 
 @pytest.mark.parametrize(
-    ("bar_minutes", "length", "changes"),
-    [(1, 1_000, [(-480, 8)]), (5, 300, [(-480, 8), (2_400, 4), (5_040, 1)]), (60, 48, [(-480, 8)])],
+    ("bar_minutes", "count", "changes"),
+    [(1, 2, [(-480, 8)]), (5, 21, [(-480, 8), (2_400, 4), (5_040, 1)]), (60, 40, [(-480, 8)])],
 )
-def test_funding_paid_is_the_sum_of_all_settlements_within_the_window(bar_minutes, length, changes):
+def test_funding_is_that_of_the_last_settlements(bar_minutes, count, changes):
     rows = settlements(N, bar_minutes, changes)
     ts, rate, hours, age = funding_columns(rows, N, bar_minutes)
-    found = feature("funding", ts, rate, hours, age, length=length)
-    agree(found["rate"], rate, length, 0.0)
-    agree(found["annualised"], rate * 3.0 * 365.0 * 8.0 / hours, length, 1e-12)
-    agree(found["zscore"], zscores(rate, length, 1), length)
-    closes = (np.arange(N) + 1.0) * bar_minutes
-    times, rates = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-    paid = [rates[(times > close - length * bar_minutes) & (times <= close)].sum() for close in closes]
-    agree(found["paid"], paid, length, 1e-15)
+    found = feature("funding", ts, rate, hours, age, settlements=count)
+    paid, score = [], []
+    for close in (np.arange(N) + 1.0) * bar_minutes:
+        last = [rate for at, rate, _ in rows if 0.0 <= at <= close][-count:]  # one at the start of the first bar
+        paid.append(sum(last))
+        score.append((last[-1] - np.mean(last)) / np.std(last, ddof=1) if len(set(last)) > 1 else 0.0)
+    agree(found["rate"], rate, 0, 0.0)
+    agree(found["annualised"], rate * 3.0 * 365.0 * 8.0 / hours, 0, 1e-12)
+    agree(found["paid"], paid, 0, 1e-15)
+    agree(found["zscore"], score, 0, 1e-9)
+
+
+def funded(rates, bars_each, **params):
+    """Return the feature over settlements every 8 hours, each seen in so many bars of equal length."""
+    n = len(rates) * bars_each
+    minutes = 480 // bars_each
+    ts = (START // 60 + np.arange(n) * minutes) * MINUTE
+    age = (np.arange(n) % bars_each) * float(minutes)
+    return feature("funding", ts, np.repeat(rates, bars_each), np.full(n, 8.0), age, **params)
+
+
+def test_funding_after_equal_rates_does_not_measure_how_many_bars_they_stood():
+    rates = [1e-4] * 9 + [5e-4]
+    score = 0.9 * 10 / math.sqrt(10)  # one of ten differs: (n - 1) / sqrt(n), however long the bars
+    for bars_each in (1, 8, 480):
+        found = funded(rates, bars_each, settlements=10)
+        assert (found["zscore"][: 9 * bars_each] == 0.0).all()
+        assert found["zscore"][-bars_each:] == pytest.approx(score)
+        assert found["paid"][-1] == pytest.approx(14e-4)
 
 
 def test_funding_of_a_bar_longer_than_the_interval_counts_every_settlement():
     days = 40
     ts = (START // 60 + np.arange(days) * 1_440) * MINUTE
     rate = np.linspace(1e-4, 3e-4, days)
-    # A day's bar closes at a settlement: three lie in each, at 08:00, 16:00 and 24:00.
-    found = feature("funding", ts, rate, np.full(days, 8.0), np.zeros(days), length=7)
-    expected = [math.nan] * 7 + [3 * rate[i - 6 : i + 1].sum() for i in range(7, days)]
-    agree(found["paid"], expected, 7, 1e-15)
+    # A day's bar closes at a settlement: three lie in each, at 08:00, 16:00 and 24:00. Of the first day one is known.
+    found = feature("funding", ts, rate, np.full(days, 8.0), np.zeros(days), settlements=21)
+    each = np.repeat(rate, 3)[2:]
+    last = [each[: 3 * i + 1][-21:] for i in range(days)]
+    agree(found["paid"], [rates.sum() for rates in last], 0, 1e-15)
+    agree(found["zscore"][1:], [(rates[-1] - rates.mean()) / rates.std(ddof=1) for rates in last[1:]], 0, 1e-9)
 
 
 def test_funding_is_counted_once_whatever_is_missing():
     ts = (START // 60 + np.arange(30)) * MINUTE
     rate = np.where(np.arange(30) < 10, 1e-4, 5e-4)
     age = np.where(np.arange(30) < 10, 470.0 + np.arange(30), np.arange(30) - 10.0)
-    whole = feature("funding", ts, rate, np.full(30, 8.0), age, length=15)["paid"]
+    whole = feature("funding", ts, rate, np.full(30, 8.0), age)["paid"]
     rate[8:14] = np.nan  # the settlement falls into a gap
-    holed = feature("funding", ts, rate, np.full(30, 8.0), age, length=15)["paid"]
-    assert whole[15:24] == pytest.approx(5e-4)
-    assert whole[25:] == pytest.approx(0.0)  # it has left the window
-    assert holed[23:29] == pytest.approx(5e-4)
+    holed = feature("funding", ts, rate, np.full(30, 8.0), age)["paid"]
+    assert whole[:10] == pytest.approx(1e-4)
+    assert whole[10:] == pytest.approx(6e-4)
+    assert holed[14:] == pytest.approx(6e-4)
+
+
+def test_funding_missed_is_taken_at_the_newest_rate():
+    ts = (START // 60 + np.array([0, 480, 4 * 480, 100_000 * 480])) * MINUTE
+    found = feature("funding", ts, [1e-4, 2e-4, 4e-4, 3e-4], [8.0] * 4, [0.0] * 4, settlements=10)
+    assert found["paid"] == pytest.approx([1e-4, 3e-4, 15e-4, 30e-4])
+    assert found["zscore"][3] == 0.0  # nothing older is left
+
+
+def test_funding_rate_that_is_mended_replaces_the_newest():
+    ts = (START // 60 + np.arange(4)) * MINUTE
+    age = [479.0, 0.0, 1.0, 2.0]
+    found = feature("funding", ts, [1e-4, 2e-4, 3e-4, 3e-4], [8.0] * 4, age)
+    assert found["paid"] == pytest.approx([1e-4, 3e-4, 4e-4, 4e-4])
+    assert found["zscore"] == pytest.approx([0.0] + [math.sqrt(0.5)] * 3)
 
 
 def test_funding_per_year_of_the_usual_rate():
-    ts = (START // 60 + np.arange(20)) * MINUTE
-    found = feature("funding", ts, np.full(20, 1e-4), np.full(20, 8.0), np.arange(20.0), length=5)
-    assert found["annualised"][-1] == pytest.approx(0.1095)  # 0.01 % three times a day
-    assert found["zscore"][-1] == 0.0
+    found = funded([1e-4] * 5, 4)
+    assert found["annualised"] == pytest.approx(0.1095)  # 0.01 % three times a day
+    assert (found["zscore"] == 0.0).all()
 
 
 def test_funding_time_is_the_rest_of_the_interval():
@@ -156,43 +192,6 @@ def test_futures_basis_of_a_quarter_to_go():
     assert feature("futures_basis", [100.0] * 3, [100.0] * 3, quarter, length=2)["contango"][-1] == 0.0
     expired = feature("futures_basis", [102.0] * 3, [100.0] * 3, [0.0] * 3, length=2)
     assert (expired["fraction"][-1], expired["annualised"][-1]) == (pytest.approx(0.02), 0.0)
-
-
-@pytest.mark.parametrize("interval", [8, 4, 1, 24])
-def test_predicted_funding_weighs_later_minutes_more(interval):
-    mark, index = walks(14)
-    ts = (START // 60 + np.arange(N)) * MINUTE
-    mark[1_000:1_050] = np.nan
-    found = feature("predicted_funding", ts, mark, index, interval_hours=interval, interest=0.0003, band=0.0005)
-    premium = (mark - index) / index
-    for i in range(0, N, 11):
-        if math.isnan(mark[i]):
-            assert math.isnan(found["rate"][i])
-            continue
-        at = datetime.datetime.fromtimestamp(ts[i] / 1e9, tz=datetime.UTC)
-        gone = (at.hour % interval) * 60 + at.minute
-        seen = [k for k in range(i - gone, i + 1) if not math.isnan(mark[k])]
-        average = np.average(premium[seen], weights=[k - (i - gone) + 1 for k in seen])
-        interest = 0.0003 / (24 / interval)
-        rate = average + np.clip(interest - average, -0.0005, 0.0005)
-        assert found["premium"][i] == pytest.approx(average, abs=1e-15)
-        assert found["rate"][i] == pytest.approx(rate, abs=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("premium", "rate"),
-    [
-        (0.0, 1e-4),  # the interest rate of 8 hours
-        (3e-4, 1e-4),  # within the band it is the interest rate still
-        (2e-3, 1.5e-3),  # beyond it the premium less the band
-        (-2e-3, -1.5e-3),
-    ],
-)
-def test_predicted_funding_of_a_premium_that_stands_still(premium, rate):
-    ts = (START // 60 + np.arange(100)) * MINUTE
-    found = feature("predicted_funding", ts, np.full(100, 100.0 * (1.0 + premium)), np.full(100, 100.0))
-    assert found["premium"][-1] == pytest.approx(premium, abs=1e-14)
-    assert found["rate"][-1] == pytest.approx(rate, abs=1e-14)
 
 
 @pytest.mark.parametrize(("length", "window"), [(1, 2), (60, 200), (200, 60)])

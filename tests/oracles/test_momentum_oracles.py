@@ -191,6 +191,29 @@ def test_mfi_takes_a_bar_at_an_unchanged_price_for_no_flow():
     assert feature(bars, "mfi", length=3)[3] == pytest.approx(100.0 * 10.0 / 14.0)
 
 
+@pytest.mark.parametrize("per_unit", [10, 100])
+@pytest.mark.parametrize("length", [3, 14])
+def test_mfi_on_a_grid_of_ticks_is_that_of_exact_arithmetic(per_unit, length):
+    rng = np.random.default_rng(per_unit)
+    close = 2_000 + np.cumsum(rng.integers(-1, 2, N))
+    high, low = close + rng.integers(0, 3, N), close - rng.integers(0, 3, N)
+    volume = rng.integers(0, 1_000, N)
+    bars = {"high": high / per_unit, "low": low / per_unit, "close": close / per_unit, "volume": volume * 1.0}
+    ticks = [int(total) for total in high + low + close]  # three times the typical price, exactly
+    ties = np.diff(ticks) == 0
+    assert ties.sum() > N // 20
+    assert (np.diff(typical(bars))[ties] != 0.0).sum() > 10  # rounding alone would take these for rises and falls
+    expected = [math.nan] * length
+    for i in range(length, N):
+        steps = [(ticks[j] - ticks[j - 1], ticks[j] * int(volume[j])) for j in range(i - length + 1, i + 1)]
+        rise, fall = sum(flow for step, flow in steps if step > 0), sum(flow for step, flow in steps if step < 0)
+        expected.append(100.0 * rise / (rise + fall) if rise + fall else 50.0)
+    ours = feature(bars, "mfi", length=length)
+    agree(ours, expected, 100.0, 1e-14)
+    theirs = talib.MFI(bars["high"], bars["low"], bars["close"], bars["volume"], length)
+    agree(ours, theirs, 100.0, 1e-12, np.array(expected) == 50.0)  # where nothing flowed TA-Lib answers 0
+
+
 def test_mfi_of_a_window_without_flow_is_neutral_to_the_bit():
     rng = np.random.default_rng(5)
     close = 100.0 + rng.normal(0.0, 1.0, 200)

@@ -163,13 +163,15 @@ def test_of_equal_highs_the_first_is_the_swing_and_a_flat_market_has_none():
 @pytest.mark.parametrize(("left", "right", "max_age"), WINDOWS)
 def test_breaks_are_first_closes_beyond_the_newest_swing(bars, name, left, right, max_age):
     swings, expected, newest, found = Swings(bars, left, right, max_age), [], None, 0
+    breaks = {t: swings.break_at(t) for t in range(N) if swings.break_at(t)}
     for t in range(N):
-        broken = swings.break_at(t)
         direction = 0
-        if broken and (swings.trend(t) == -broken[0]) == (name == "change_of_character"):
-            direction = broken[0]
-            newest = (t, bars["high" if direction > 0 else "low"][broken[1]])
-            found += 1
+        if t in breaks:
+            before = [breaks[s][0] for s in range(max(0, t - max_age + 1), t) if s in breaks][-1:]
+            if (before == [-breaks[t][0]]) == (name == "change_of_character"):
+                direction = breaks[t][0]
+                newest = (t, bars["high" if direction > 0 else "low"][breaks[t][1]])
+                found += 1
         if t < left + right:
             expected.append(None)
             continue
@@ -191,10 +193,54 @@ def test_a_falling_market_that_closes_above_its_last_lower_high_changes_characte
     assert character["level"][18] == 18
     assert character["age"][18] == 2
     assert character["distance"][18] == pytest.approx(0.1)
-    # The close of 13 below the low of 14 came with one lower high known and no lower low: not against any trend.
+    # The close of 13 below the low of 14 is the first break of all: it turns nothing.
     assert list(np.flatnonzero(structure["direction"] == -1)) == [10]
     assert not (structure["direction"] == 1).any()
     assert not (character["direction"] == -1).any()
+
+
+def kinds(path, max_age):
+    """Return the bars of breaks of structure and of changes of character, negative downwards."""
+    found = []
+    for name in ("break_of_structure", "change_of_character"):
+        direction = feature(points(path), name, left=1, right=1, max_age=max_age)["direction"]
+        found.append([int(t * direction[t]) for t in np.flatnonzero(np.nan_to_num(direction))])
+    return found
+
+
+def test_two_breaks_up_then_two_down_change_character_once():
+    #        top .. low, up: 13 > 12, up: 14 > 13, down: 11.5 < 12, down: 11 < 11.5, up: 13 > 12.5
+    path = [10, 12, 11, 13, 12, 14, 13, 11.5, 12.5, 11, 12, 13]
+    structure, character = kinds(path, 50)
+    assert structure == [3, 5, -9]
+    assert character == [-7, 11]
+
+
+def test_a_turn_before_any_label_is_known_changes_character():
+    path = [10, 12, 11, 13, 10.5]
+    assert feature(points(path), "swings", left=1, right=1, max_age=50)["trend"][4] == 0
+    assert kinds(path, 50) == [[3], [-4]]
+
+
+def test_a_break_too_long_ago_is_not_turned():
+    up, wait, down = [10, 12, 11, 13, 12], [12.5] * 7, [11.9]  # up at bar 3, the low of 12 at bar 4
+    assert kinds(up + wait + down, 10) == [[3], [-12]]
+    assert kinds(up + wait + [12.5] + down, 10) == [[3, -13], []]
+    assert kinds(up + wait + [12.5] + down, 11) == [[3], [-13]]
+
+
+@pytest.mark.parametrize("name", ["break_of_structure", "change_of_character"])
+def test_the_warmup_of_breaks_is_as_long_as_it_must_be(name):
+    # The oldest swing of 12, broken at the last moment, turned at the last moment, reported for the last time: whoever
+    # misses the bar before that swing is wrong about it 29 bars later, and right from the 30th on.
+    path = [10, 12] + [11] * 9 + [13, 12] + [12.5] * 7 + [11.5] * 11
+    sizes = {"left": 1, "right": 1, "max_age": 10}
+    spec = CATALOGUE[name]
+    assert spec.warmup(*spec.arguments(sizes)) == 30
+    early, late = feature(points(path), name, **sizes), feature(points(path[1:]), name, **sizes)
+    differ = [t for t in range(3, len(path)) if early["age"][t] != late["age"][t - 1]]
+    assert differ[-1] == 29
+    assert (early["age"][29] == 9) == (name == "change_of_character")
 
 
 @pytest.mark.parametrize("max_age", [10, 40])

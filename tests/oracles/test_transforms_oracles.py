@@ -71,6 +71,24 @@ def test_rolling_moments_are_talib_s_and_numpy_s(value, length):
     assert (std[still] == 0.0).all()
 
 
+@pytest.mark.parametrize("length", [2, 20, 300])
+def test_exponential_mean_is_talib_s_and_that_of_pandas_from_the_same_seed(value, length):
+    ours = feature("exponential_mean", value, length=length)
+    atol = 1e-13 * np.abs(value).max()
+    np.testing.assert_allclose(ours, talib.EMA(value, length), rtol=0, atol=atol)
+    seeded = pd.Series(np.concatenate([[value[:length].mean()], value[length:]]))
+    expected = late(length - 1, seeded.ewm(alpha=2 / (length + 1), adjust=False).mean())
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=atol)
+
+
+def test_exponential_mean_takes_values_of_either_sign():
+    # Seed (2 - 4) / 2 = -1, weight 2/3 to the newest: -1 + 2/3 * 6 = 3, then 3 - 2/3 * 3 = 1.
+    ours = feature("exponential_mean", [2.0, -4.0, 5.0, math.nan, 0.0], length=2)
+    np.testing.assert_allclose(ours, [math.nan, -1.0, 3.0, math.nan, 1.0], rtol=0, atol=1e-15)
+    assert feature("exponential_mean", [0.0, -7.5, 1e12, 0.3], length=1).tolist() == [0.0, -7.5, 1e12, 0.3]
+    assert (feature("exponential_mean", np.full(99, -0.25))[19:] == -0.25).all()
+
+
 @pytest.mark.parametrize("length", [2, 48])
 def test_zscore_is_the_distance_in_standard_deviations(value, length):
     seen = windows(value, length)

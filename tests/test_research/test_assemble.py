@@ -63,7 +63,7 @@ def test_each_bar_sees_the_newest_row_that_was_available_at_its_close():
         if known.size == 0:
             assert np.isnan(table["open_interest"][i])
             continue
-        newest = max(known, key=lambda j: (available[j], event[j]))
+        newest = max(known, key=lambda j: (event[j], available[j]))
         assert table["open_interest"][i] == rows["open_interest"][int(newest)]
     rates = sources["funding"]
     settled = rates["ts"].to_physical().to_numpy()
@@ -149,10 +149,10 @@ def test_features_of_the_table():
     ("error", "message", "sources"),
     [
         (InvalidInput, "prices must be named mark", {"prices": {"marks": bars_of(3)}}),
-        (SchemaMismatch, r"prices.mark.close must be a number", {"prices": {"mark": bars_of(3).drop("close")}}),
+        (SchemaMismatch, r"prices.mark.close is required", {"prices": {"mark": bars_of(3).drop("close")}}),
         (MisalignedBars, r"symbols.X.ts must increase", {"symbols": {"X": pl.concat([bars_of(3), bars_of(3)])}}),
-        (SchemaMismatch, r"funding.rate must be a number", {"funding": pl.DataFrame([times(0)])}),
-        (SchemaMismatch, r"series.x.available_ts must be a UTC", {"series": {"x": pl.DataFrame({"value": [1.0]})}}),
+        (SchemaMismatch, r"funding.rate is required", {"funding": pl.DataFrame([times(0)])}),
+        (SchemaMismatch, r"series.x.available_ts is required", {"series": {"x": pl.DataFrame({"value": [1.0]})}}),
         (
             InvalidInput,
             "column 'mark' must come from one source",
@@ -184,3 +184,88 @@ def test_bars_off_the_clock_and_foreign_snapshots_are_refused():
             assembler.restore(blob)
     with pytest.raises(InvalidInput, match="snapshot must be one of an assembler of 1m bars"):
         Assembler("1m").restore(assembler.snapshot())
+
+
+def test_bars_of_another_interval_are_refused():
+    # An hour's bar joined by its open time would tell in its first five minutes what the hour's close was.
+    five, hours, minutes = bars_of(240), bars_of(20), bars_of(1_200)
+    hourly = hours.with_columns(
+        pl.Series(START // (60 * MINUTE_NS) * 60 * MINUTE_NS + np.arange(20) * 60 * MINUTE_NS).cast(TS).alias("ts")
+    )
+    by_minute = minutes.with_columns(pl.Series(START + np.arange(1_200) * MINUTE_NS).cast(TS).alias("ts"))
+    for sources in ({"symbols": {"BTCUSDT": hourly}}, {"prices": {"spot": hourly}}, {"flows": {"x": hourly}}):
+        with pytest.raises(MisalignedBars, match="must be bars of 5 minutes"):
+            assemble(five, "5m", **sources)
+    with pytest.raises(MisalignedBars, match=r"must be bars of 5 minutes .*resample"):
+        assemble(five, "5m", symbols={"BTCUSDT": by_minute})
+    sparse = bars_of(240).filter(pl.int_range(pl.len()).is_in([0, 2, 4, 7, 9, 12, 14, 20, 22, 24, 26, 28]))
+    assert assemble(five, "5m", symbols={"BTCUSDT": sparse})["BTCUSDT.close"].is_not_nan().sum() == sparse.height
+
+
+def test_a_late_correction_of_an_older_row_does_not_replace_a_newer_one():
+    rows = pl.DataFrame(
+        [times(0, 10, 5), times(1, 11, 22).alias("available_ts"), pl.Series("open_interest", [100.0, 110.0, 105.0])]
+    )
+    table = assemble(bars_of(6), "5m", open_interest=rows)
+    np.testing.assert_array_equal(table["open_interest"].to_numpy(), [100.0, 100.0, 110.0, 110.0, 110.0, 110.0])
+    corrected = pl.DataFrame(
+        [times(0, 0), times(1, 12).alias("available_ts"), pl.Series("open_interest", [100.0, 101.0])]
+    )
+    table = assemble(bars_of(4), "5m", open_interest=corrected)
+    np.testing.assert_array_equal(table["open_interest"].to_numpy(), [100.0, 100.0, 101.0, 101.0])
+
+
+def test_the_same_rows_pushed_again_are_remembered_once():
+    funding = pl.DataFrame(
+        [times(*range(0, 2_000, 5)), pl.Series("rate", [1e-4] * 400), pl.Series("interval_hours", [8.0] * 400)]
+    )
+    assembler, bars, sizes = Assembler("5m"), bars_of(60), []
+    for i in range(60):
+        assembler.push(bars[i : i + 1], funding=funding)
+        sizes.append(len(assembler.snapshot()))
+    assert max(sizes) == sizes[0]
+
+
+def test_columns_of_other_depths_are_kept_and_can_be_read():
+    book = pl.DataFrame(
+        [
+            times(*range(0, 50, 5)),
+            pl.Series("bid_depth_50", np.arange(10.0)),
+            pl.Series("ask_depth_50", np.arange(10.0) + 1),
+        ]
+    )
+    table = assemble(bars_of(10), "5m", flows={"book": book})
+    depth = FeatureSet({"deep": {"feature": "difference", "of": "bid_depth_50"}}, "5m").batch(table)
+    np.testing.assert_array_equal(depth["deep"].to_numpy()[1:], np.ones(9))
+
+
+NAIVE = bars_of(3).with_columns(pl.col("ts").dt.replace_time_zone(None))
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "arguments"),
+    [
+        (SchemaMismatch, "bars must be a polars DataFrame", {"bars": None}),
+        (SchemaMismatch, r"bars.ts must be a UTC datetime", {"bars": bars_of(3).drop("ts")}),
+        (SchemaMismatch, r"bars.ts must be a UTC datetime", {"bars": NAIVE}),
+        (SchemaMismatch, r"symbols.B.ts must be a UTC", {"symbols": {"B": NAIVE}}),
+        (InvalidInput, "symbols must be a mapping", {"symbols": [bars_of(3)]}),
+        (InvalidInput, r"symbols.B must be a polars DataFrame", {"symbols": {"B": None}}),
+        (InvalidInput, "future_expiry_ns must be a time", {"future_expiry_ns": "x"}),
+        (InvalidInput, "future_expiry_ns must be a time", {"future_expiry_ns": True}),
+        (InvalidInput, r"max_age.fundng must name a source", {"max_age": {"fundng": "8h"}}),
+        (InvalidInput, r"max_age.funding must be one of", {"max_age": {"funding": ["8h"]}}),
+        (InvalidInput, "interval must be one of", {"interval": ["5m"]}),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_is_refused_in_words(error, message, arguments):
+    given = {"bars": bars_of(3), "interval": "5m", "max_age": None} | arguments
+    with pytest.raises(error, match=message):
+        assemble(given.pop("bars"), given.pop("interval"), given.pop("max_age"), **given)
+
+
+def test_a_snapshot_of_another_age_limit_is_refused():
+    strict = Assembler("5m", {"funding": "8h"})
+    strict.push(bars_of(2))
+    with pytest.raises(InvalidInput, match="max_age"):
+        Assembler("5m").restore(strict.snapshot())

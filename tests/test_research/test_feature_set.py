@@ -1,5 +1,6 @@
 """A feature set: what it accepts, what identifies it, and that its stream is its batch."""
 
+import copy
 import pickle
 import struct
 import zlib
@@ -13,10 +14,16 @@ from hypothesis import strategies as st
 
 from research.errors import FingerprintMismatch, InvalidInput, MisalignedBars, SchemaMismatch
 from research.features import CATALOGUE, FeatureSet
+from research.features.aliases import ALIASES
 from research.features.inputs import PRICE, SIZE, kind_of
 from research.market.bars import TS
 
 MINUTE_NS = 60_000_000_000
+MIXED_CHAIN = {
+    "rsi": {"length": 5},
+    "slow": {"feature": "ema", "length": 3, "timeframe": "5m"},
+    "z": {"feature": "zscore", "of": "slow"},
+}
 EVERYTHING = {name: {} for name in CATALOGUE}
 
 
@@ -212,8 +219,74 @@ def test_a_damaged_snapshot_is_refused_and_changes_nothing():
         with pytest.raises(InvalidInput, match="snapshot"):
             stream.restore(broken)
     assert stream.snapshot() == blob
-    body = blob[68:]
-    assert struct.unpack_from("<I", blob, 64)[0] == zlib.crc32(body)
+    told = struct.unpack_from("<I", blob, 64)[0]
+    assert told == zlib.crc32(blob[:64] + blob[68:])
+    for at in range(0, 68, 3):  # the clock of the header counts as the state does
+        altered = blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :]
+        with pytest.raises((InvalidInput, FingerprintMismatch)):
+            stream.restore(altered)
+    with pytest.raises(InvalidInput, match="snapshot"):
+        stream.restore(None)
+
+
+def test_a_copy_goes_its_own_way():
+    features, bars = FeatureSet(MIXED_CHAIN, "1m"), bars_of(90)
+    for warm in (range(0, 60, 60), range(0, 60)):  # in one block, and bar by bar
+        stream = features.stream()
+        for i in warm:
+            stream.push(bars[i : i + len(range(0, 60)) // len(warm)])
+        expected = features.batch(bars)[60:]
+        for other in (copy.copy(stream), copy.deepcopy(stream)):
+            assert bytes_of(
+                pl.concat([other.push(bars[60:75]), *(other.push(bars[i : i + 1]) for i in range(75, 90))])
+            ) == bytes_of(expected)
+        assert bytes_of(stream.push(bars[60:])) == bytes_of(expected)
+    with pytest.raises(InvalidInput, match="snapshot"):
+        pickle.dumps(stream)
+
+
+def test_no_bars_leave_the_clock_alone():
+    stream = FeatureSet({"ema": {"length": 2}}).stream()
+    stream.push(bars_of(5))
+    stream.push_arrays({"close": np.empty(0)})
+    assert stream.last_ns == 4 * MINUTE_NS
+
+
+def test_a_kept_column_keeps_its_entry_alone():
+    many = FeatureSet({f"e{i}": {"feature": "ema", "length": 2 + i} for i in range(20)})
+    one = many.batch(bars_of(5_000))["e3"]
+    assert one.to_arrow().get_total_buffer_size() <= 8 * 5_000
+    assert one.to_numpy().tobytes() == many.batch(bars_of(5_000))["e3"].to_numpy().tobytes()
+
+
+@pytest.mark.parametrize("bars", [None, {"ts": [1]}, pl.LazyFrame({"ts": [1]}), [1, 2]])
+def test_what_is_no_table_is_refused(bars):
+    with pytest.raises(SchemaMismatch, match="bars must be"):
+        FeatureSet({"rsi": {}}).batch(bars)
+    with pytest.raises(SchemaMismatch, match="bars"):
+        FeatureSet({"rsi": {}}).stream().push_arrays(bars if isinstance(bars, dict) else None)
+
+
+def test_a_masked_array_is_refused_before_anything_is_taken():
+    stream = FeatureSet({"a": {"feature": "roc", "length": 1}, "b": {"feature": "volume_zscore", "length": 3}}).stream()
+    before = stream.snapshot()
+    with pytest.raises(SchemaMismatch, match=r"bars\.volume"):
+        stream.push_arrays({"close": np.ones(3), "volume": np.ma.MaskedArray(np.ones(3))})
+    assert stream.snapshot() == before
+
+
+CALLED = [
+    ("vwap", "session_vwap"), ("psar", "parabolic_sar"), ("stop hunt", "liquidity_sweep"), ("FVG", "fair_value_gaps"),
+    ("hma", "hull_ma"), ("supertrand", "supertrend"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "meant"), CALLED)
+def test_names_of_the_trade_are_understood_in_errors(said, meant):
+    with pytest.raises(InvalidInput, match=rf"did you mean .*{meant}"):
+        FeatureSet({"x": {"feature": said}})
+    assert all(name in CATALOGUE for names in ALIASES.values() for name in names)
+    assert not set(ALIASES) & set(CATALOGUE)
 
 
 def test_a_missing_bar_gives_nan_and_moves_nothing():

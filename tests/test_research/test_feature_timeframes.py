@@ -24,7 +24,7 @@ MIXED = {
     "btc_5m": {"feature": "atr", "length": 3, "symbol": "BTCUSDT", "timeframe": "5m"},
     "rsi_z": {"feature": "zscore", "length": 6, "of": "rsi"},
     "held_z": {"feature": "zscore", "length": 6, "of": "slow.line"},
-    "hour": {"feature": "hour_cycle", "timeframe": "15m"},
+    "vwap": {"feature": "session_vwap", "timeframe": "15m"},
     "flow_z": {"feature": "zscore", "length": 3, "of": "volume", "timeframe": "5m"},
 }
 
@@ -131,12 +131,16 @@ def test_the_bars_own_timeframe_may_be_named():
     assert plain.equals(told)
     assert plain.equals(learnt)
     # Where the interval is learnt, a column of a named timeframe cannot begin before the second bar.
-    instant = FeatureSet({"hour_cycle": {"timeframe": "1m"}})
-    assert np.isnan(instant.batch(bars)["hour_cycle.sin"][0])
+    instant = FeatureSet({"sma": {"length": 1, "timeframe": "1m"}})
+    assert np.isnan(instant.batch(bars)["sma"][0])
     one_by_one = instant.stream()
     parts = pl.concat([one_by_one.push(bars[i : i + 1]) for i in range(50)])
     assert bytes_of(parts) == bytes_of(instant.batch(bars))
-    assert not np.isnan(FeatureSet({"hour_cycle": {"timeframe": "1m"}}, "1m").batch(bars)["hour_cycle.sin"][0])
+    assert FeatureSet({"sma": {"length": 1, "timeframe": "1m"}}, "1m").batch(bars)["sma"][0] == bars["close"][0]
+    # The set's own timeframe is none: an entry that names it may read one that does not, and the reverse.
+    both = {"rsi": {"length": 5, "timeframe": "1m"}, "z": {"feature": "zscore", "of": "rsi"}}
+    mirror = {"rsi": {"length": 5}, "z": {"feature": "zscore", "of": "rsi", "timeframe": "1m"}}
+    assert FeatureSet(both, "1m").fingerprint == FeatureSet(mirror, "1m").fingerprint
 
 
 def test_bars_of_another_interval_are_refused():
@@ -232,6 +236,38 @@ def test_lineage_follows_columns_to_the_bars():
     assert lineage["btc_5m"]["bars"] == ["BTCUSDT.high", "BTCUSDT.low", "BTCUSDT.close"]
 
 
+def test_a_longer_bar_is_made_of_the_base_bars_on_which_all_can_be_read():
+    # Half of the base bars lack the taker's side, or the other symbol: what is there of both is of the same minutes.
+    bars = bars_of(240).with_columns(taker_buy_volume=pl.col("volume") * 0.5)
+    bars = bars.with_columns(pl.col("close") * 1.0, (pl.col("close") * 10.0).alias("BTCUSDT.close"))
+    late = (pl.int_range(pl.len()) % 60) >= 30
+    holed = bars.with_columns(
+        pl.when(late).then(None).otherwise(pl.col(c)).alias(c) for c in ("taker_buy_volume", "BTCUSDT.close")
+    )
+    features = FeatureSet(
+        {
+            "takers": {"feature": "taker_ratio", "length": 1, "timeframe": "1h"},
+            "ratio": {"feature": "ratio", "of": ["BTCUSDT.close", "close"], "timeframe": "1h"},
+        },
+        "1m",
+    )
+    table = features.batch(holed)
+    np.testing.assert_allclose(table["takers.log_ratio"].drop_nans().to_numpy(), 0.0, atol=1e-12)
+    np.testing.assert_allclose(table["ratio"].drop_nans().to_numpy(), 10.0, rtol=1e-12)
+    assert table["ratio"].is_not_nan().sum() == 240 - 59
+
+
+def test_a_context_series_is_held_whatever_its_name():
+    bars = bars_of(120).with_columns(pl.lit(7.0).alias("etf.volume"), pl.lit(1.0).alias("etf.volume.age"))
+    table = FeatureSet({"etf": {"feature": "context", "series": "etf.volume", "timeframe": "1h"}}, "1m").batch(bars)
+    assert set(table["etf.value"].drop_nans().to_list()) == {7.0}
+
+
+def test_an_output_named_like_a_column_of_bars_can_be_read():
+    features = FeatureSet({"swings": {}, "d": {"feature": "difference", "of": "swings.high"}}, "1m")
+    assert features.batch(bars_of(60))["d"].is_not_nan().any()
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -241,10 +277,23 @@ def test_lineage_follows_columns_to_the_bars():
         ({"rsi": {"of": "close"}}, "rsi.of has no meaning: rsi reads close"),
         ({"rsi": {"reference": "BTCUSDT"}}, "rsi.reference has no meaning"),
         ({"hour_cycle": {"symbol": "BTCUSDT"}}, "hour_cycle.symbol has no meaning"),
-        ({"zscore": {"of": "rsi"}}, "zscore.of must name a column of the bars or of another entry"),
+        ({"hour_cycle": {"timeframe": "1h"}}, "hour_cycle.timeframe has no meaning: hour_cycle reads the time alone"),
+        ({"footprint": {"timeframe": "1h"}}, "footprint.timeframe must be that of the bars: longer ones have no footp"),
+        ({"rsi": {"timeframe": ["1h"]}}, "rsi.timeframe must be one of"),
+        ({"timeframe": {"feature": "rsi"}}, "none of them called 'timeframe'"),
+        ({"context": {"series": "ts"}}, "context.series must be a name"),
+        ({"zscore": {"of": "X.ts"}}, "zscore.of must name a column"),
+        ({"zscore": {"of": ".close"}}, "zscore.of must name a column"),
+        ({"zscore": {"of": "ETH.close", "symbol": "BTC"}}, "zscore.symbol has no meaning: ETH.close names a symbol"),
+        ({"rsi": {"length": 10**400}}, "rsi: rsi.length must lie in"),
+        ({"rsi": {1: 2, "a": 3}}, "is not a parameter"),
+        (
+            {"zscore": {"of": "rsi"}},
+            r"zscore.of must name a column of the bars \(close, volume …\) or of another entry \(none\)",
+        ),
         ({"zscore": {"of": "zscore"}}, "zscore.of must name a column"),
         ({"zscore": {"of": ["close"]}}, "zscore.of must be a name"),
-        ({"zscore": {"of": "ts"}}, "zscore.of must name a column"),
+        ({"zscore": {"of": "ts"}}, "zscore.of must be a name"),
         ({"product": {"of": "close"}}, "product.of must be a list of 2 names"),
         ({"product": {"of": ["close"]}}, "product.of must be a list of 2 names"),
         ({"altcoin_index": {"basket": ["A", "A"]}}, "altcoin_index.basket must be a list of 1 to 32 different names"),

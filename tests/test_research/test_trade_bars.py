@@ -617,3 +617,40 @@ def test_the_footprint_equals_its_python_source():
         read_footprint(low, low + 200, low + 50, 2.0, bought, sold, found)
         read_footprint.py_func(low, low + 200, low + 50, 2.0, bought, sold, plain)
         assert found.tolist() == plain.tolist()
+
+
+LOSSY = [
+    ("side", np.array([257, 1])),
+    ("side", np.array([1.9, 1.0])),
+    ("ts", np.array(["2024-01-01", "2024-01-02"], "M8[us]")),
+    ("ts", np.array([0.5, 1.0])),
+    ("ts", np.array([np.nan, 1.0])),
+    ("price", ["a", "b"]),
+    ("qty", [[1.0], [1.0, 2.0]]),
+]
+
+
+@pytest.mark.parametrize(("column", "values"), LOSSY)
+def test_arrays_that_would_lose_something_are_refused(column, values):
+    given = {"ts": np.array([1, 2]), "price": np.ones(2), "qty": np.ones(2), "side": np.ones(2, np.int8)} | {
+        column: values
+    }
+    bars = TradeBars("1m", 0.1)
+    before = bars.snapshot()
+    with pytest.raises(SchemaMismatch, match=rf"trades\.{column}"):
+        bars.push_arrays(**given)
+    assert bars.snapshot() == before
+
+
+def test_trades_without_an_id_are_never_taken_for_repeated():
+    second = 10**9
+    frame = pl.DataFrame(
+        {"ts": pl.Series([second] * 3).cast(TS), "trade_id": ["", "", "a"], "price": 9.0, "qty": 1.0,
+         "side": pl.Series([1, 1, 1], dtype=pl.Int8)}
+    )  # fmt: skip
+    whole = trade_bars(frame, "1m", 0.1, start=0, until=60 * second)
+    parts = TradeBars("1m", 0.1, start=0)
+    for i in range(3):
+        parts.push(frame[i : i + 1])
+    split = parts.push(None, until=60 * second)
+    assert whole["volume"].to_list() == split["volume"].to_list() == [3.0]

@@ -8,7 +8,7 @@ from research.kernel import FloatArray, IntArray, KernelSpec, Param, kernel
 
 @kernel
 def funding_countdown(ts: IntArray, interval_hours: int, state: FloatArray, out: FloatArray) -> None:
-    """Write the minutes from the open of each bar to the next settlement, and the share of the interval gone.
+    """Write the minutes from each bar's open to the next funding settlement, and the share of the interval gone.
 
     Parameters
     ----------
@@ -26,6 +26,9 @@ def funding_countdown(ts: IntArray, interval_hours: int, state: FloatArray, out:
     Notes
     -----
     It asks only the clock; ``funding_time`` reads the interval and the settlement that the venue published.
+
+    Counted from the open of the bar: at its close, when it is known, one bar's length less remains. ``funding_time``
+    counts from the close.
     """
     interval = interval_hours * HOUR_NS
     for i in range(ts.shape[0]):

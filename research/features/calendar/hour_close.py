@@ -19,6 +19,10 @@ def hour_close(ts: IntArray, state: FloatArray, out: FloatArray) -> None:
     out : (1, n) array
         In (0, 60]: 60 for a bar that opens on the hour, 1 for the last bar of one minute. A bar that is as long as
         this number, or longer, closes with the hour or after it.
+
+    Notes
+    -----
+    Counted from the open of the bar: at its close, when it is known, one bar's length less remains.
     """
     for i in range(ts.shape[0]):
         out[0, i] = (HOUR_NS - ts[i] % HOUR_NS) / MINUTE_NS

@@ -12,7 +12,7 @@ DAY_NS = 86_400_000_000_000
 
 @kernel
 def hour_cycle(ts: IntArray, state: FloatArray, out: FloatArray) -> None:
-    r"""Write the sine and cosine of the time of day at which each bar opens.
+    r"""Write the hour of the day as a cycle: sine and cosine of the time of day at which each bar opens.
 
     Parameters
     ----------
@@ -22,6 +22,10 @@ def hour_cycle(ts: IntArray, state: FloatArray, out: FloatArray) -> None:
         Nothing is remembered.
     out : (2, n) array
         Sine and cosine of :math:`2 \pi` times the fraction of the day; midnight is (0, 1).
+
+    Notes
+    -----
+    The time of day is that of the bar's open: at its close, when it is known, it is one bar's length later.
     """
     for i in range(ts.shape[0]):
         angle = 2.0 * math.pi * ((ts[i] % DAY_NS) / DAY_NS)

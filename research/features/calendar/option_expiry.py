@@ -8,7 +8,7 @@ from research.kernel import FloatArray, IntArray, KernelSpec, Param, kernel
 
 @kernel
 def option_expiry(ts: IntArray, expiry_hour: int, state: FloatArray, out: FloatArray) -> None:
-    """Write the minutes from the open of each bar to the next daily, weekly, monthly and quarterly expiry.
+    """Write the minutes from each bar's open to the next daily, weekly, monthly and quarterly option expiry.
 
     Weekly ones expire on Fridays, monthly ones on the last Friday of a month, quarterly ones on that of March, June,
     September and December.
@@ -18,11 +18,15 @@ def option_expiry(ts: IntArray, expiry_hour: int, state: FloatArray, out: FloatA
     ts : (n,) array of int64
         Open time, nanoseconds since the epoch, UTC.
     expiry_hour : int
-        Hour of the day, UTC.
+        Hour of the UTC day at which options expire.
     state : (0,) array
         Nothing is remembered.
     out : (4, n) array
         Minutes to the daily, weekly, monthly and quarterly expiry, above 0: a bar that opens at one waits for the next.
+
+    Notes
+    -----
+    Counted from the open of the bar: at its close, when it is known, one bar's length less remains.
     """
     known = False
     at = weekly = monthly = quarterly = 0

@@ -18,16 +18,24 @@ def sessions(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    """Write the sessions in which each bar opens, and how far they have come.
+    """Write the trading sessions (Asia, Europe, US) in which each bar opens, and how far they have come.
 
     Parameters
     ----------
     ts : (n,) array of int64
         Open time, nanoseconds since the epoch, UTC.
-    asia_start, europe_start, us_start : int
-        Hour at which a session opens, its first minute included.
-    asia_end, europe_end, us_end : int
-        Hour at which it closes, not included. Before the start: it runs over midnight. Equal to it: there is none.
+    asia_start : int
+        Hour of the UTC day at which the session of Asia opens, its first minute included.
+    asia_end : int
+        Hour at which it closes, not included. Before its start: it runs over midnight. Equal to it: there is none.
+    europe_start : int
+        Hour of the UTC day at which the session of Europe opens, its first minute included.
+    europe_end : int
+        Hour at which it closes, not included. Before its start: it runs over midnight. Equal to it: there is none.
+    us_start : int
+        Hour of the UTC day at which the session of the United States opens, its first minute included.
+    us_end : int
+        Hour at which it closes, not included. Before its start: it runs over midnight. Equal to it: there is none.
     state : (0,) array
         Nothing is remembered.
     out : (7, n) array
@@ -39,6 +47,9 @@ def sessions(
     A crypto market never closes; these are the hours at which desks are manned. The defaults are nine hours each, 9 to
     18 in Tokyo, 8 to 17 in Frankfurt and in New York, which is 9 to 18 under summer time: UTC does not follow it, so
     that an hour at either edge changes its meaning twice a year.
+
+    All is counted from the open of the bar: at its close, when it is known, one bar's length less remains to the next
+    close of a session, and one more has gone by since the last opening.
     """
     open_asia, open_europe, open_us = asia_start * HOUR_NS, europe_start * HOUR_NS, us_start * HOUR_NS
     # Lengths in hours, 0 for a session that is none; a start of 0 with an end of 24 is the whole day.

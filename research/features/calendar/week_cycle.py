@@ -10,7 +10,7 @@ from research.kernel import FloatArray, IntArray, KernelSpec, kernel
 
 @kernel
 def week_cycle(ts: IntArray, state: FloatArray, out: FloatArray) -> None:
-    r"""Write the sine and cosine of the time of the week at which each bar opens, its weekday and the weekend.
+    r"""Write the day of the week as a cycle: sine and cosine of the time at which each bar opens, weekday, weekend.
 
     Parameters
     ----------
@@ -21,6 +21,10 @@ def week_cycle(ts: IntArray, state: FloatArray, out: FloatArray) -> None:
     out : (4, n) array
         Sine and cosine of :math:`2 \pi` times the fraction of the week; Monday, midnight, is (0, 1). Weekday, Monday
         0 to Sunday 6. 1 on Saturdays and Sundays, 0 on other days.
+
+    Notes
+    -----
+    Time and day are those of the bar's open: at its close, when they are known, it is one bar's length later.
     """
     for i in range(ts.shape[0]):
         day = ts[i] // DAY_NS

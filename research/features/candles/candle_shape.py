@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 def candle_shape(
     open: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Give body, wicks and the place of the close as shares of the bar's range.
+    r"""Give the candle shape: body, wicks and the place of the close as shares of the bar's range.
 
     .. math::
 

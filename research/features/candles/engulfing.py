@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 
 @kernel
 def engulfing(open: FloatArray, close: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the engulfing pattern.
+    r"""Advance the engulfing pattern, bullish and bearish: a body that covers the one before it.
 
     A bar that rose engulfs one that fell when its body covers the other's and goes beyond at one end at least:
 

@@ -12,7 +12,7 @@ NEEDED = 6  # the pattern's three bars, and three in which it may be confirmed
 
 @kernel
 def hikkake(high: FloatArray, low: FloatArray, close: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the hikkake pattern.
+    r"""Advance the Hikkake pattern: a false break of an inside bar, and its confirmation.
 
     Bar :math:`t - 1` lies inside bar :math:`t - 2`, and bar :math:`t` breaks out of it to one side: a trap for those
     who follow, bullish when it breaks down (lower high and lower low), bearish when it breaks up. It is confirmed by a

@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def inside_bar(
     high: FloatArray, low: FloatArray, close: FloatArray, max_bars: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the inside bars and their mother.
+    r"""Advance the inside bars, their mother bar, and the breakout from it.
 
     A bar is inside another when its high is lower and its low is higher. The mother of a bar is the oldest one, not
     more than ``max_bars`` bars back, that all bars since are inside of.

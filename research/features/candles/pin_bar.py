@@ -23,7 +23,7 @@ def pin_bar(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance hammer, shooting star and pin bar.
+    r"""Advance the pin bar, hammer and shooting star: bars with one long wick.
 
     A hammer has a small body at the top of its range, near the low of the bar before. With :math:`b` the body
     :math:`|c - o|`, :math:`r` the range, :math:`\bar b, \bar r` their means over the ``length`` bars before the bar and

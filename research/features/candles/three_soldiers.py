@@ -22,7 +22,7 @@ def three_soldiers(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the pattern of three bars that march one way.
+    r"""Advance the three white soldiers and three black crows: three bars that march one way.
 
     Three soldiers are the bars :math:`t - 2, t - 1, t`, all with :math:`c \ge o`. With :math:`b` the body,
     :math:`\bar b, \bar r` the mean body and range of the ``length`` bars before a bar and :math:`\bar r^5` the mean

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def context(series: FloatArray, age: FloatArray, max_age_minutes: float, state: FloatArray, out: FloatArray) -> None:
-    """Write the newest value of a series that was available at each bar, and how far to believe it.
+    """Write the newest value of a series that was available at each bar, its staleness, and whether it is fresh.
 
     Parameters
     ----------

@@ -12,7 +12,13 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def context_change(series: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the change of a series over ``length`` bars, :math:`s_t - s_{t-length}`, and its z-score.
+    r"""Advance the change of a context series over ``length`` bars, and its z-score.
+
+    .. math::
+
+        s_t - s_{t-length}, \qquad \frac{s_t - \bar s}{\sigma_s}
+
+    with the mean :math:`\bar s` and the sample standard deviation :math:`\sigma_s` of the last ``length`` values.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ MEMBERS = 32
 
 @kernel
 def altcoin_index(close: FloatArray, basket_close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the return of an equal-weighted index over ``length`` bars, and how broad it was.
+    r"""Advance the altcoin index: return of an equal-weighted basket, the symbol against it, breadth, dispersion.
 
     .. math::
 
@@ -37,6 +37,9 @@ def altcoin_index(close: FloatArray, basket_close: FloatArray, length: int, stat
 
     Notes
     -----
+    The basket may contain the symbol itself; ``relative`` then compares it with a mean that includes it, and is smaller
+    for it, by the factor :math:`1 - 1 / m` of what it is against the other members.
+
     The geometric mean of the members, chained from bar to bar: what a member has gained before changes no weight, and
     the chain telescopes, so that nothing is summed up and a restart is equal to the bit.
     """

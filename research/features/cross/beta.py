@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def beta(close: FloatArray, reference_close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the least-squares line of one-bar log returns against those of a reference.
+    r"""Advance the beta, alpha and residual volatility of one-bar log returns against those of a reference.
 
     .. math::
 

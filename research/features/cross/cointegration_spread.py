@@ -16,7 +16,7 @@ LEAST_SHARE = 1e-10
 def cointegration_spread(
     close: FloatArray, reference_close: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the least-squares line of the log close against the reference's, and the residual of its last bar.
+    r"""Advance the cointegration spread of a pair: hedge ratio, residual of log prices, z-score and half-life.
 
     .. math::
 

@@ -14,7 +14,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def correlation(
     close: FloatArray, reference_close: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the correlation of one-bar log returns with those of a reference.
+    r"""Advance the rolling correlation of one-bar log returns with those of a reference.
 
     .. math::
 

@@ -16,7 +16,7 @@ RATIO_RTOL = 1e-7
 def relative_strength(
     close: FloatArray, reference_close: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the log ratio of two closes, such as ETH against SOL, its change and its z-score.
+    r"""Advance the relative strength against a reference: log ratio of closes, its change and its z-score.
 
     .. math::
 

@@ -9,7 +9,6 @@ from research.features.derivatives import (
     futures_basis,
     long_short_ratio,
     open_interest_change,
-    predicted_funding,
     premium,
 )
 from research.kernel import KernelSpec
@@ -21,6 +20,5 @@ SPECS: tuple[KernelSpec, ...] = (
     futures_basis.SPEC,
     long_short_ratio.SPEC,
     open_interest_change.SPEC,
-    predicted_funding.SPEC,
     premium.SPEC,
 )

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def basis(close: FloatArray, spot: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the basis of the close over the spot price, its mean and its z-score.
+    r"""Advance the perpetual basis: close over the spot price, its mean and its z-score.
 
     .. math::
 

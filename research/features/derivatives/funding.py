@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-from research.features.transforms.standard_score import standard_score
 from research.features.validity import CEILING, GAP, is_number, is_price, is_volume
-from research.features.window import WINDOW_RTOL, moments_size, sum_size, windowed_sum
 from research.kernel import FloatArray, IntArray, KernelSpec, Param, kernel
 
 MINUTE_NS = 60_000_000_000
 HOURS_PER_YEAR = 8_760.0
-MOST_MISSED = 1_000.0
+LONGEST_INTERVAL = 480  # minutes: that of the warm-up
 
 
 @kernel
@@ -20,11 +18,18 @@ def funding(
     funding_rate: FloatArray,
     funding_interval: FloatArray,
     funding_age: FloatArray,
-    length: int,
+    settlements: int,
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the funding rate: as settled, per year, as a z-score, and summed over the settlements of a window.
+    r"""Advance the funding rate: as settled, per year, and against and summed over the last settlements.
+
+    .. math::
+
+        z = \frac{r_0 - \bar r}{s}, \qquad paid = \sum_{j < settlements} r_j
+
+    with :math:`r_0` the newest settled rate, :math:`\bar r` and :math:`s` the mean and the sample standard deviation
+    of it and those before it.
 
     Parameters
     ----------
@@ -36,56 +41,81 @@ def funding(
         Hours between settlements.
     funding_age : (n,) array
         Minutes since the last settlement, at the close of the bar.
-    length : int
-        Bars in the window, the newest among them. The default is a week of one minute bars: 21 settlements.
-    state : (9 + 3 length,) array
-        Interval of the bar before (0: none); minute of its last settlement; then as ``windowed_sum`` and
-        ``windowed_moments``.
+    settlements : int
+        Settlements that count, the newest among them. The default is a week of those of 8 hours.
+    state : (5 + settlements,) array
+        Interval of the bar before (0: none); minute of its last settlement; settlements known, up to
+        ``settlements``; z-score; sum; their rates, newest first.
     out : (4, n) array
-        Rate; per year without compounding, ``rate * 24 / interval * 365``; distance of the rate from its mean over
-        the window in sample standard deviations, 0 when all are equal; sum of the rates settled within the window:
-        what a long paid, a short received, as a fraction of its value. NaN until ``length`` bars have followed one.
+        Rate; per year without compounding, ``rate * 24 / interval * 365``; z-score, 0 while fewer than two
+        settlements are known and when all are equal; sum of the rates: what a long paid, a short received, as a
+        fraction of its value. Never NaN on a readable bar: while fewer settlements are known, those count.
 
     Notes
     -----
-    The z-score takes bars as its sample, a rate counting as long as it stood, and not settlements: how many bars those
-    need depends on an interval that is an input. Several settlements since the bar before (a bar longer than the
+    The sample is one rate per settlement, not per bar: after a stretch of equal rates a z-score over bars would
+    measure how many bars the new one has stood. Several settlements since the bar before (a bar longer than the
     interval, or bars missing) are all taken at the newest rate, as their own never was in a bar. They are counted by
-    the longer interval where it changed, so that the first of a shorter one is not taken for two.
+    the longer interval where it changed, so that the first of a shorter one is not taken for two. A rate that changes
+    without a settlement replaces the newest.
+
+    The warm-up is that of bars of one minute and settlements every 8 hours, the longest usual interval: a longer one
+    needs as many times more bars, longer bars and shorter intervals fewer.
     """
-    before, settled = state[0], state[1]
+    before, settled, known = state[0], state[1], int(state[2])
+    score, paid = state[3], state[4]
+    rates = state[5 : 5 + settlements]
     for i in range(ts.shape[0]):
         rate, hours, age = funding_rate[i], funding_interval[i], funding_age[i]
-        for j in range(4):
-            out[j, i] = math.nan
         if not (is_number(rate) and is_price(hours) and is_volume(age)):
+            for j in range(4):
+                out[j, i] = math.nan
             continue
         minute = ts[i] / MINUTE_NS - age
-        if before > 0.0:
-            times = 0.0
-            if minute > settled + 0.5:  # the age may be rounded to whole minutes
-                intervals = (minute - settled) / (60.0 * max(hours, before))
-                times = min(max(math.floor(intervals + 0.5), 1.0), MOST_MISSED)
-            paid = windowed_sum(state, 2, length, rate * times)
-            _, score = standard_score(state, 5 + length, length, rate)
-            if not math.isnan(paid):  # the window is full
-                out[0, i] = rate
-                out[1, i] = min(max(rate / hours * HOURS_PER_YEAR, -CEILING), CEILING)
-                out[2, i], out[3, i] = score, paid
+        times = 0
+        if before <= 0.0:
+            times = 1
+        elif minute > settled + 0.5:  # the age may be rounded to whole minutes
+            intervals = (minute - settled) / (60.0 * max(hours, before))
+            times = int(min(max(math.floor(intervals + 0.5), 1.0), 1.0 * settlements))
+        if times > 0 or rate != rates[0]:
+            for j in range(settlements - 1, times - 1, -1):
+                rates[j] = rates[j - times]
+            for j in range(max(times, 1)):
+                rates[j] = rate
+            known = min(known + times, settlements)
+            score, paid = _score_and_sum(rates, known)
         before, settled = hours, minute
-    state[0], state[1] = before, settled
+        out[0, i] = rate
+        out[1, i] = min(max(rate / hours * HOURS_PER_YEAR, -CEILING), CEILING)
+        out[2, i], out[3, i] = score, paid
+    state[0], state[1], state[2], state[3], state[4] = before, settled, known, score, paid
+
+
+@kernel
+def _score_and_sum(rates: FloatArray, known: int) -> tuple[float, float]:
+    # Gaps to the newest: of equal rates they are exactly 0.
+    gaps, total, squares = 0.0, 0.0, 0.0
+    for j in range(known):
+        gaps += rates[j] - rates[0]
+        total += rates[j]
+    mean = gaps / known
+    for j in range(known):
+        gap = rates[j] - rates[0] - mean
+        squares += gap * gap
+    return (-mean / math.sqrt(squares / (known - 1)) if squares > 0.0 else 0.0), total
 
 
 SPEC = KernelSpec(
     name="funding",
     kernel=funding,
     inputs=("ts", "funding_rate", "funding_interval", "funding_age"),
-    params=(Param("length", 10_080, 2, 100_000),),
+    params=(Param("settlements", 21, 2, 1_000),),
     outputs=("rate", "annualised", "zscore", "paid"),
-    state_size=lambda length: 2 + sum_size(length) + moments_size(length),
-    lookback=lambda length: length + 1,
-    warmup=lambda length: length + 1,
-    warmup_rtol=WINDOW_RTOL,
+    state_size=lambda settlements: 5 + settlements,
+    lookback=lambda settlements: 1,
+    warmup=lambda settlements: (settlements - 1) * LONGEST_INTERVAL + 1,
+    warmup_rtol=0.0,
     unit="fraction per interval; per year; standard deviations; fraction of the position's value",
     gap=GAP,
     reference="Bybit, Introduction to Funding Rate",

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 
 @kernel
 def funding_time(funding_interval: FloatArray, funding_age: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    """Write the minutes to the next settlement and the share of the interval that is gone.
+    """Write the minutes from each bar's close to the next funding settlement, and the share of the interval gone.
 
     Parameters
     ----------
@@ -25,7 +25,8 @@ def funding_time(funding_interval: FloatArray, funding_age: FloatArray, state: F
 
     Notes
     -----
-    ``funding_countdown`` gives the same from the clock alone, for an interval that is known beforehand.
+    Counted from the close of the bar. ``funding_countdown`` asks the clock alone, for an interval that is known
+    beforehand, and counts from the open: one bar's length more, where no settlement falls into the bar.
     """
     for i in range(funding_interval.shape[0]):
         hours, age = funding_interval[i], funding_age[i]

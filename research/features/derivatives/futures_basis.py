@@ -23,7 +23,7 @@ def futures_basis(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the basis of a dated future, per year to its expiry, and the z-score of that.
+    r"""Advance the futures basis (dated future over spot), per year to its expiry, and the z-score of that.
 
     .. math::
 

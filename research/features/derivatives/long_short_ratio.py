@@ -16,7 +16,7 @@ LEAST = 1e-6
 def long_short_ratio(
     buy_ratio: FloatArray, sell_ratio: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the log ratio of long to short accounts and its z-score.
+    r"""Advance the long/short ratio of accounts as a logarithm, and its z-score.
 
     .. math::
 

@@ -14,7 +14,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def open_interest_change(
     close: FloatArray, open_interest: FloatArray, length: int, window: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the log change of open interest, its z-score, and who opens or closes positions.
+    r"""Advance the open interest change (log), its z-score, and who opens or closes positions.
 
     .. math::
 

@@ -14,7 +14,7 @@ MILLION = 1e6
 
 @kernel
 def amihud(close: FloatArray, turnover: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the mean size of a one-bar log return per million of turnover.
+    r"""Advance the Amihud illiquidity: mean size of a one-bar log return per million of turnover.
 
     .. math::
 

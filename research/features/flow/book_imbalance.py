@@ -25,7 +25,7 @@ def book_imbalance(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the imbalance of the book at its best price and over its best 5, 10 and 20 levels, and their means.
+    r"""Advance the order book imbalance at the best price and over 5, 10 and 20 levels, and the means of each.
 
     .. math::
 

@@ -25,7 +25,7 @@ def cvd(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the sum of deltas since midnight and over ``length`` bars, its slope and its divergence from the price.
+    r"""Advance the cumulative volume delta (CVD) since midnight and over ``length`` bars, its slope and divergence.
 
     .. math::
 

@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def delta(taker_buy_volume: FloatArray, volume: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the delta of a bar, its share of the volume and its z-score.
+    r"""Advance the volume delta of a bar (taker buys less sells), its share of the volume and its z-score.
 
     .. math::
 

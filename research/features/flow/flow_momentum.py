@@ -15,7 +15,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def flow_momentum(
     taker_buy_volume: FloatArray, volume: FloatArray, fast: int, slow: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the share of delta in the volume of the last bars, less what it was over more of them and before.
+    r"""Advance the order flow momentum: share of delta in the volume now, less that of a longer and an earlier window.
 
     .. math::
 
@@ -26,8 +26,10 @@ def flow_momentum(
     ----------
     taker_buy_volume, volume : (n,) array
         Base currency; what takers bought, taken as the volume where it is more, and all that was traded.
-    fast, slow : int
-        Bars in the two windows, the newest among them.
+    fast : int
+        Bars in the window of the recent flow, the newest among them, and in the window just before it.
+    slow : int
+        Bars in the window that the recent flow is compared with, the newest among them.
     state : (10 + 3 fast + 2 slow,) array
         Shares held, up to ``fast``; slot of the oldest; as ``windowed_pair`` over ``fast``, and over ``slow``; ring of
         shares.

@@ -23,7 +23,7 @@ def footprint(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Write what the footprint of a bar says, free of its units.
+    r"""Write the footprint of a bar, free of its units: POC, delta at the extremes, absorption, imbalances.
 
     .. math::
 

@@ -19,7 +19,7 @@ def kyle_lambda(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the least-squares slope of one-bar log returns against the delta of the same bar.
+    r"""Advance Kyle's lambda (price impact): slope of one-bar log returns against the delta of the same bar.
 
     .. math::
 

@@ -21,7 +21,7 @@ def large_trades(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volume of large trades, and its delta, over all volume: of a bar and of ``length`` bars.
+    r"""Advance the large trades: their share of the volume, of a bar and of ``length`` bars, delta, and arrivals.
 
     .. math::
 

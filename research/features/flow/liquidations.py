@@ -26,7 +26,7 @@ def liquidations(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance liquidated volume over all volume, and flag where it comes faster than usual.
+    r"""Advance the liquidations of longs and shorts as shares of the volume, and clusters of them (cascades).
 
     .. math::
 

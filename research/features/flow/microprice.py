@@ -21,7 +21,7 @@ def microprice(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Write the size-weighted mid price and how far it is from the mid price and from the last trade.
+    r"""Write the microprice: the size-weighted mid price, and how far it is from the mid and from the last trade.
 
     .. math::
 

@@ -19,7 +19,7 @@ def order_flow_imbalance(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance what was added to the best bid less the best ask within a bar, over the depth that is usual there.
+    r"""Advance the order flow imbalance (OFI) at the best prices, over the depth that is usual there.
 
     .. math::
 

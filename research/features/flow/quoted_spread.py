@@ -22,7 +22,7 @@ def quoted_spread(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the quoted spread in basis points of the mid price, its mean and its z-score.
+    r"""Advance the quoted bid-ask spread in basis points of the mid price, its mean and its z-score.
 
     .. math::
 

@@ -17,7 +17,7 @@ LEAST_SHARE = 1e-3
 def taker_ratio(
     taker_buy_volume: FloatArray, volume: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the log ratio of taker buys to taker sells, of a bar and of ``length`` bars.
+    r"""Advance the log ratio of taker buys to taker sells (long/short ratio of takers), of a bar and of a window.
 
     .. math::
 

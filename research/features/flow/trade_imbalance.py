@@ -15,7 +15,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def trade_imbalance(
     buy_count: FloatArray, trade_count: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the share by which buying trades outnumber selling ones, of a bar and of ``length`` bars.
+    r"""Advance the trade imbalance: share by which buying trades outnumber selling ones, of a bar and a window.
 
     .. math::
 

@@ -29,7 +29,7 @@ def trade_size(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the mean, spread and largest of the sizes of a bar's trades, and where they stand among recent ones.
+    r"""Advance the trade sizes of a bar: mean, spread and largest, buys to sells, and z-score among recent trades.
 
     .. math::
 

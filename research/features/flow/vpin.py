@@ -13,7 +13,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def vpin(taker_buy_volume: FloatArray, volume: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the share of the volume of ``length`` bars that met no flow of the other side.
+    r"""Advance the VPIN (order flow toxicity): share of volume that met no opposite flow, with bars as buckets.
 
     .. math::
 
@@ -35,7 +35,8 @@ def vpin(taker_buy_volume: FloatArray, volume: FloatArray, length: int, state: F
     Notes
     -----
     The original cuts trading into buckets of equal volume, and guesses the takers' sides from the price. Here a bar is
-    a bucket, so that what is read does not depend on when the first bucket began, and the sides are known.
+    a bucket, so that what is read does not depend on when the first bucket began, and the sides are known. Such buckets
+    are equal in time and not in volume: each counts by its volume.
     """
     for i in range(volume.shape[0]):
         bought, traded = taker_buy_volume[i], volume[i]

@@ -26,7 +26,7 @@ def walls(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance size, distance, age, persistence and change of the wall on either side, and which one is larger.
+    r"""Advance the order book walls: size, distance, age, persistence and change of the largest one of either side.
 
     .. math::
 
@@ -56,6 +56,11 @@ def walls(
         ``bid_persistence``, ``ask_persistence``: share of the bars of the window with a wall. ``bid_change``,
         ``ask_change``: in [-1, 1], 1 a new wall, above 0 stacked, below 0 pulled or eaten, -1 gone. ``asymmetry``: in
         [-1, 1], 0 where there is no wall. NaN until ``length`` bars were seen.
+
+    Notes
+    -----
+    Only the largest wall of each side is followed, and not one order: where another one becomes the largest, size,
+    distance and age are from then on that one's, and ``change`` compares the two. Smaller walls are not seen.
     """
     ring = 6
     seen, slot = int(state[0]), int(state[1])

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def autocorrelation(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the correlation of each one-bar log return with the one before, over the last ``length`` pairs.
+    r"""Advance the autocorrelation of one-bar log returns at lag 1, over the last ``length`` pairs.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def cci(high: FloatArray, low: FloatArray, close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the distance of the typical price from its mean, in units of 0.015 mean absolute deviations.
+    r"""Advance the commodity channel index (CCI): the typical price's distance from its mean, in mean deviations.
 
     .. math::
 
@@ -74,7 +74,8 @@ def cci(high: FloatArray, low: FloatArray, close: FloatArray, length: int, state
         for j in range(in_fours, length):
             a += abs(gaps[j] - mean)
         deviation = ((a + b) + (c + d)) / length
-        out[0, i] = (newest - mean) / (0.015 * deviation) if deviation > 0.0 else 0.0
+        # Typical prices that tie differ by the rounding of their third: that is no deviation.
+        out[0, i] = (newest - mean) / (0.015 * deviation) if deviation > 1e-12 * typical else 0.0
     state[0], state[1], state[2], state[3] = taken, full, anchor, prefix
 
 

@@ -20,7 +20,7 @@ def cmf(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the mean place of the close within its bar, weighted by volume, over the last ``length`` bars.
+    r"""Advance the Chaikin money flow (CMF): volume-weighted place of the close within its bar over ``length`` bars.
 
     .. math::
 

@@ -10,7 +10,11 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def log_return(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the log return over ``length`` bars, :math:`\ln(c_t / c_{t-length})`.
+    r"""Advance the log return of the close over ``length`` bars.
+
+    .. math::
+
+        r_t = \ln \frac{c_t}{c_{t-length}}
 
     Parameters
     ----------

@@ -9,6 +9,10 @@ from research.features.validity import GAP, is_volume
 from research.features.window import WINDOW_RTOL
 from research.kernel import FloatArray, KernelSpec, Param, kernel
 
+# Typical prices nearer to each other than this part of themselves are equal: the thirds of prices on a grid of ticks
+# round apart by 1e-16 of themselves, and a tick is never below 1e-12 of a price.
+TIE = 1e-12
+
 
 @kernel
 def mfi(
@@ -27,7 +31,7 @@ def mfi(
         MFI_t = 100 \, \frac{P_t}{P_t + N_t}, \qquad p_t = \tfrac{1}{3} (h_t + l_t + c_t)
 
     with :math:`P` and :math:`N` the sums of :math:`p_t v_t` over the bars on which the typical price :math:`p` rose
-    and fell.
+    and fell, by more than 1e-12 of itself.
 
     Parameters
     ----------
@@ -66,8 +70,9 @@ def mfi(
             out[0, i] = math.nan
             continue
         flow = typical * traded
-        rising = flow if typical > previous else 0.0
-        falling = flow if typical < previous else 0.0
+        change, least = typical - previous, TIE * typical
+        rising = flow if change > least else 0.0
+        falling = flow if change < -least else 0.0
         previous = typical
         rises[taken] = rising
         falls[taken] = falling

@@ -10,7 +10,11 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def roc(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the simple return over ``length`` bars in percent, :math:`100 \, (c_t / c_{t-length} - 1)`.
+    r"""Advance the rate of change (ROC): the simple return over ``length`` bars, in percent.
+
+    .. math::
+
+        ROC_t = 100 \left( \frac{c_t}{c_{t-length}} - 1 \right)
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def rsi(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the relative strength index.
+    r"""Advance the relative strength index (RSI) after Wilder.
 
     .. math::
 

@@ -30,7 +30,7 @@ def rsi_divergence(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the divergences of the two newest confirmed pivots of price from their relative strength indices.
+    r"""Advance the RSI divergences, regular and hidden, between the two newest confirmed pivots of price.
 
     .. math::
 
@@ -45,8 +45,10 @@ def rsi_divergence(
         Quote currency.
     length : int
         Changes in the index.
-    left, right : int
-        Bars before and after a pivot, see ``pivot_pairs``.
+    left : int
+        Bars before a pivot, all of which it has to exceed: a pivot high with its high, a pivot low with its low.
+    right : int
+        Bars after a pivot, none of which may exceed it. It is confirmed, and known, that many bars late.
     max_age : int
         Bars that two pivots may lie apart, and that a divergence is remembered.
     state : (13 + length + right + pivots_size,) array

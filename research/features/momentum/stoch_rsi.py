@@ -15,7 +15,7 @@ LEAST_RANGE = 1e-4
 
 @kernel
 def stoch_rsi(close: FloatArray, length: int, stoch: int, k: int, d: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance where the relative strength index lies in its own range of the last ``stoch`` bars, smoothed twice.
+    r"""Advance the stochastic RSI: where the RSI lies in its own range of the last ``stoch`` bars, smoothed twice.
 
     .. math::
 
@@ -27,11 +27,13 @@ def stoch_rsi(close: FloatArray, length: int, stoch: int, k: int, d: int, state:
     close : (n,) array
         Quote currency.
     length : int
-        As in ``rsi``.
+        Changes in the seed of the index, as in ``rsi``; also sets its decay.
     stoch : int
-        Bars of the range.
-    k, d : int
-        Values in the first and in the second simple average.
+        Bars of the range: values of the index, the newest among them.
+    k : int
+        Values in the first simple average, that of the place in the range.
+    d : int
+        Values in the second simple average, that of k.
     state : (12 + 2 stoch + k + d,) array
         As ``rsi``; indices seen, up to the last that is needed for an output; indices in the block of the range, its
         highest and lowest; values in the block of the first average and their sum; the same for the second; then the

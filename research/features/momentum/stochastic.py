@@ -22,7 +22,7 @@ def stochastic(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance where the close lies in the range of the last ``fast_k`` bars, smoothed twice.
+    r"""Advance the stochastic oscillator (%K and %D): where the close lies in its range of ``fast_k`` bars, smoothed.
 
     .. math::
 
@@ -35,8 +35,12 @@ def stochastic(
     ----------
     high, low, close : (n,) array
         Quote currency.
-    fast_k, slow_k, slow_d : int
-        Bars of the range; values in the first and in the second simple average.
+    fast_k : int
+        Bars of the range, the newest among them.
+    slow_k : int
+        Values in the first simple average, that of the place in the range; 1 for none.
+    slow_d : int
+        Values in the second simple average, that of k.
     state : (8 + 2 fast_k + slow_k + slow_d,) array
         Bars seen, up to the lookback; bars in the block of the range, its highest high and lowest low; values in the
         block of the first average and their sum; the same for the second; then the block's highs and, from there on,

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def tsi(close: FloatArray, slow: int, fast: int, signal: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the ratio of twice smoothed changes to twice smoothed sizes of changes, and its own average.
+    r"""Advance the true strength index (TSI): twice smoothed changes over their twice smoothed sizes, and its signal.
 
     .. math::
 
@@ -21,9 +21,12 @@ def tsi(close: FloatArray, slow: int, fast: int, signal: int, state: FloatArray,
     ----------
     close : (n,) array
         Quote currency.
-    slow, fast, signal : int
-        Lengths of the first and the second average of the changes, and of the average of the index. Each has the weight
-        ``2 / (length + 1)`` and starts as the mean of its first ``length`` values.
+    slow : int
+        Length of the first average, that of the changes.
+    fast : int
+        Length of the second average, that of the first one.
+    signal : int
+        Length of the average of the index.
     state : (9,) array
         Close of the bar before (0: none); values in the first, the second and the signal average, up to their lengths;
         first average of changes and of sizes; second ones; signal. Averages are sums until complete.
@@ -33,6 +36,8 @@ def tsi(close: FloatArray, slow: int, fast: int, signal: int, state: FloatArray,
 
     Notes
     -----
+    Every average has the weight ``2 / (length + 1)`` and starts as the mean of its first ``length`` values.
+
     Changes and their sizes are smoothed by the same operations in the same order: rounded or not, the first never
     outgrow the second.
     """

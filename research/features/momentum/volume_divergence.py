@@ -30,7 +30,7 @@ def volume_divergence(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the divergences of the two newest confirmed pivots of price from the on-balance volume between them.
+    r"""Advance the volume (OBV) divergences, regular and hidden, between the two newest confirmed pivots of price.
 
     .. math::
 
@@ -45,8 +45,10 @@ def volume_divergence(
         Quote currency.
     volume : (n,) array
         Base currency, not below zero.
-    left, right : int
-        Bars before and after a pivot, see ``pivot_pairs``.
+    left : int
+        Bars before a pivot, all of which it has to exceed: a pivot high with its high, a pivot low with its low.
+    right : int
+        Bars after a pivot, none of which may exceed it. It is confirmed, and known, that many bars late.
     max_age : int
         Bars that two pivots may lie apart, and that a divergence is remembered.
     state : (15 + 2 right + pivots_size,) array

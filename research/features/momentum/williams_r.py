@@ -13,7 +13,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def williams_r(
     high: FloatArray, low: FloatArray, close: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance how far the close lies below the highest high, in percent of the range of the last ``length`` bars.
+    r"""Advance Williams %R: how far the close lies below the highest high, in percent of the range.
 
     .. math::
 

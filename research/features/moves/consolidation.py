@@ -23,7 +23,7 @@ def consolidation(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the longest run of newest bars that fit into a band, and the way gone since one was long enough.
+    r"""Advance the consolidation: longest run of newest bars that fit into a band, and the way gone since one.
 
     .. math::
 

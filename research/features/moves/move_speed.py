@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def move_speed(close: FloatArray, length: int, target: float, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the speed of the close over ``length`` bars, and what it gained on the ``length`` bars before.
+    r"""Advance the velocity and acceleration of the close over ``length`` bars, also in moves of the target size.
 
     .. math::
 

@@ -1,10 +1,10 @@
-"""Closes beyond the newest swing that go with the trend. Registered in the catalogue as ``break_of_structure``."""
+"""Closes beyond a swing that go on with the break before. Registered in the catalogue as ``break_of_structure``."""
 
 from __future__ import annotations
 
 import math
 
-from research.features.structure.structure_breaks import TREND_BREAK_RING, break_warmup, trend_break
+from research.features.structure.structure_breaks import KIND_RING, break_of_kind, break_warmup
 from research.features.structure.swing_points import SEEN, swing_rings_size
 from research.features.validity import GAP, is_price
 from research.kernel import FloatArray, KernelSpec, Param, kernel
@@ -21,27 +21,31 @@ def break_of_structure(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance closes beyond the newest confirmed swing that do not go against the trend.
+    r"""Advance the breaks of structure (BOS): closes beyond the newest swing that do not go against the break before.
 
     .. math::
 
-        B_t = \begin{cases} 1 & c_t > H_t,\ T_t \ne -1 \\ -1 & c_t < L_t,\ T_t \ne 1 \\ 0 & \text{else} \end{cases}
+        D_t &= \begin{cases} 1 & c_t > H_t \\ -1 & c_t < L_t \\ 0 & \text{else} \end{cases} \\
+        B_t &= \begin{cases} D_t & D_s \ne -D_t \\ 0 & \text{else} \end{cases}
 
     where :math:`H_t` and :math:`L_t` are the newest confirmed swing high and low, closed beyond for the first time,
-    and :math:`T_t` is the trend of the ``swings``: 1 after a higher high and a higher low, -1 after a lower high and
-    a lower low, else 0.
+    and :math:`s` is the bar of the break before: the newest :math:`s < t` with :math:`D_s \ne 0`. Without one less
+    than ``max_age`` bars ago :math:`D_s` is 0.
 
     Parameters
     ----------
     high, low, close : (n,) array
         Quote currency.
-    left, right : int
-        Bars before and after a swing that it stands out from.
+    left : int
+        Bars before a swing, all of which it has to exceed: a swing high with its high, a swing low with its low.
+    right : int
+        Bars after a swing, none of which may exceed it. It is confirmed, and known, that many bars late.
     max_age : int
-        A swing, and likewise a break, more bars old than this is forgotten.
-    state : (14 + 2 (left + right + 1),) array
+        A swing more bars old than this is forgotten, and so is a break this many bars old.
+    state : (15 + 2 (left + right + 1),) array
         As ``follow_swings``; bars of the swing high and of the swing low broken last (0: none); level and bar of the
-        newest break that is reported here (0: none).
+        newest break that is reported here (0: none); bar of the newest break of either kind, negative if it went
+        down (0: none).
     out : (4, n) array
         NaN until ``left + right + 1`` bars were seen.
 
@@ -52,16 +56,17 @@ def break_of_structure(
 
     Notes
     -----
-    A market without a trend has none to go against: its breaks count here. Every break is either one of these or a
-    ``change_of_character``. The trend is read off the four newest swings and not off the break before, as some do:
-    that would make today depend on a first break that nobody can date.
+    Every break is either one of these or a ``change_of_character``; a break with none before it has nothing to turn
+    and counts here. The kind hangs on the direction of the break before and not on its kind, so that it is bounded by
+    ``max_age``. The other common reading takes the trend from the labels of the newest swings (``trend`` of
+    ``swings``): on more than a third of bars they disagree or are unknown, and it finds no turn there.
     """
     for i in range(close.shape[0]):
         top, bottom, price = high[i], low[i], close[i]
         out[0, i], out[1, i], out[2, i], out[3, i] = math.nan, math.nan, math.nan, math.nan
         if not (is_price(top) and is_price(bottom) and is_price(price)):
             continue
-        direction, level, age = trend_break(state, left, right, max_age, False, top, bottom, price)
+        direction, level, age = break_of_kind(state, left, right, max_age, False, top, bottom, price)
         if state[SEEN] < left + right + 1:
             continue
         out[0, i], out[1, i] = direction, level
@@ -74,7 +79,7 @@ SPEC = KernelSpec(
     inputs=("high", "low", "close"),
     params=(Param("left", 5, 1, 1_000), Param("right", 5, 1, 1_000), Param("max_age", 100, 10, 100_000)),
     outputs=("direction", "level", "distance", "age"),
-    state_size=lambda left, right, max_age: TREND_BREAK_RING + swing_rings_size(left, right),
+    state_size=lambda left, right, max_age: KIND_RING + swing_rings_size(left, right),
     lookback=lambda left, right, max_age: left + right + 1,
     warmup=break_warmup,
     warmup_rtol=0.0,

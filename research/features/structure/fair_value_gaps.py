@@ -25,7 +25,7 @@ def fair_value_gaps(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the nearest bullish and bearish fair value gap.
+    r"""Advance the fair value gaps (FVG): the nearest bullish and bearish one that is not filled.
 
     .. math::
 

@@ -32,7 +32,7 @@ def fibonacci_levels(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the retracement of the leg between the newest confirmed swing high and swing low.
+    r"""Advance the Fibonacci retracement of the leg between the newest confirmed swing high and swing low.
 
     .. math::
 
@@ -45,8 +45,10 @@ def fibonacci_levels(
     ----------
     high, low, close : (n,) array
         Quote currency.
-    left, right : int
-        Bars before and after a swing that it stands out from.
+    left : int
+        Bars before a swing, all of which it has to exceed: a swing high with its high, a swing low with its low.
+    right : int
+        Bars after a swing, none of which may exceed it. It is confirmed, and known, that many bars late.
     max_age : int
         A swing more bars old than this is forgotten.
     state : (10 + 2 (left + right + 1),) array

@@ -27,7 +27,7 @@ def liquidity_sweep(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance sweeps of resting stops and failed breakouts.
+    r"""Advance the liquidity sweeps (stop hunts) and failed breakouts of confirmed swings.
 
     Stops rest beyond swings that no bar has traded beyond since. The first bar to do so takes the level out: it
     sweeps it if it closes back inside and breaks out if not.
@@ -41,8 +41,10 @@ def liquidity_sweep(
     ----------
     high, low, close : (n,) array
         Quote currency.
-    left, right : int
-        Bars before and after a swing that it stands out from.
+    left : int
+        Bars before a swing, all of which it has to exceed: a swing high with its high, a swing low with its low.
+    right : int
+        Bars after a swing, none of which may exceed it. It is confirmed, and known, that many bars late.
     bars : int
         Bars after a breakout within which it can fail.
     max_age : int

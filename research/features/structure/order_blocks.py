@@ -32,7 +32,7 @@ def order_blocks(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the nearest bullish and bearish order block.
+    r"""Advance the order blocks: the nearest bullish and bearish one, and whether it is mitigated.
 
     A bar displaces price upwards if its body is at least ``factor`` times the mean of the ``length`` true ranges
     before it, and it breaks structure if it is the first to close above the newest confirmed swing high:
@@ -49,8 +49,10 @@ def order_blocks(
     ----------
     open, high, low, close : (n,) array
         Quote currency.
-    left, right : int
-        Bars before and after a swing that it stands out from.
+    left : int
+        Bars before a swing, all of which it has to exceed: a swing high with its high, a swing low with its low.
+    right : int
+        Bars after a swing, none of which may exceed it. It is confirmed, and known, that many bars late.
     length : int
         True ranges in the mean.
     factor : float

@@ -28,7 +28,7 @@ def pivot_camarilla(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the Camarilla pivot levels of the period before.
+    r"""Advance the Camarilla pivot points: levels made of the high, low and close of the period before.
 
     .. math::
 

@@ -28,7 +28,7 @@ def pivot_classic(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the classic pivot levels of the period before.
+    r"""Advance the classic pivot points (floor traders'): levels made of high, low and close of the period before.
 
     .. math::
 

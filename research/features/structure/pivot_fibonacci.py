@@ -28,7 +28,7 @@ def pivot_fibonacci(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the Fibonacci pivot levels of the period before.
+    r"""Advance the Fibonacci pivot points: levels made of the high, low and close of the period before.
 
     .. math::
 

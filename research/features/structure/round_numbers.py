@@ -15,7 +15,7 @@ MOST_DECIMALS = 15
 
 @kernel
 def round_numbers(close: FloatArray, divisions: int, step: float, state: FloatArray, out: FloatArray) -> None:
-    r"""Write the multiples of a round step next to the close.
+    r"""Write the round numbers (psychological levels): the multiples of a round step next to the close.
 
     .. math::
 

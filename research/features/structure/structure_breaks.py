@@ -14,7 +14,6 @@ from research.features.structure.swing_points import (
     OWN,
     SEEN,
     follow_swings,
-    swing_trend,
     swings_warmup,
 )
 from research.kernel import FloatArray, kernel
@@ -22,12 +21,17 @@ from research.kernel import FloatArray, kernel
 BROKEN_HIGH_BAR, BROKEN_LOW_BAR = OWN, OWN + 1  # the swing that was broken last
 BREAK_OWN = OWN + 2
 LEVEL, AT = BREAK_OWN, BREAK_OWN + 1  # of the newest break of the kind that is asked for
-TREND_BREAK_RING = BREAK_OWN + 2
+BEFORE = BREAK_OWN + 2  # bar of the newest break of either kind, below 0 if it went down
+KIND_RING = BREAK_OWN + 3
 
 
 def break_warmup(left: int, right: int, max_age: int) -> int:
-    """Return the bars after which every break of the last ``max_age - 1`` bars was told from its swings."""
-    return swings_warmup(left, right, max_age) + max_age - 1
+    """Return the bars after which every break that is reported, and the one before it, were told from their swings.
+
+    The newest break of a kind is at most ``max_age - 1`` bars old, the break that its kind hangs on is at most as many
+    bars older, and the swing that this one went through is known from ``swings_warmup`` bars on.
+    """
+    return swings_warmup(left, right, max_age) + 2 * (max_age - 1)
 
 
 @kernel
@@ -43,23 +47,27 @@ def structure_break(state: FloatArray, close: float) -> float:
 
 
 @kernel
-def trend_break(
-    state: FloatArray, left: int, right: int, max_age: int, against: bool, high: float, low: float, close: float
+def break_of_kind(
+    state: FloatArray, left: int, right: int, max_age: int, turns: bool, high: float, low: float, close: float
 ) -> tuple[float, float, float]:
-    """Take a bar and return direction, level and age of the newest break in the trend, or against it.
+    """Take a bar and return direction, level and age of the newest break that turns the market, or that does not.
 
-    A break is against the trend if the trend of the four newest swings is the other way, else it is in the trend.
-    The direction is that of this bar's break, 0 without one; level and age are of the newest one, the close and
-    ``max_age`` without one among the last ``max_age`` bars.
+    A break turns the market if the break before it, less than ``max_age`` bars ago, went the other way; what kind
+    that one was does not matter. The direction is that of this bar's break, 0 without one; level and age are of the
+    newest one, the close and ``max_age`` without one among the last ``max_age`` bars.
     """
-    follow_swings(state, TREND_BREAK_RING, left, right, max_age, high, low)
+    follow_swings(state, KIND_RING, left, right, max_age, high, low)
     direction = structure_break(state, close)
-    if direction != 0.0 and (swing_trend(state) == -direction) != against:
-        direction = 0.0
     seen = state[SEEN]
     if direction != 0.0:
-        state[LEVEL] = state[HIGH] if direction > 0.0 else state[LOW]
-        state[AT] = seen
+        before = state[BEFORE]
+        state[BEFORE] = direction * seen
+        turned = before * direction < 0.0 and seen - abs(before) < max_age
+        if turned == turns:
+            state[LEVEL] = state[HIGH] if direction > 0.0 else state[LOW]
+            state[AT] = seen
+        else:
+            direction = 0.0
     if state[AT] == 0.0 or seen - state[AT] >= max_age:
         return direction, close, float(max_age)
     return direction, state[LEVEL], seen - state[AT]

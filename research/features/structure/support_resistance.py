@@ -32,7 +32,7 @@ def support_resistance(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the nearest support and resistance among the levels of confirmed swings.
+    r"""Advance the nearest support and resistance among the levels of confirmed swings, and their touches.
 
     .. math::
 
@@ -47,8 +47,10 @@ def support_resistance(
     ----------
     high, low, close : (n,) array
         Quote currency.
-    left, right : int
-        Bars before and after a swing that it stands out from.
+    left : int
+        Bars before a swing, all of which it has to exceed: a swing high with its high, a swing low with its low.
+    right : int
+        Bars after a swing, none of which may exceed it. It is confirmed, and known, that many bars late.
     length : int
         True ranges in the mean.
     tolerance : float

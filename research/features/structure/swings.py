@@ -33,7 +33,7 @@ def swings(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the newest confirmed swings and the Dow labels of market structure.
+    r"""Advance the newest confirmed swing high and low, and market structure: HH, HL, LH, LL and the trend.
 
     Bar :math:`p` is a swing high, known from bar :math:`p + right` on, where
 
@@ -47,8 +47,10 @@ def swings(
     ----------
     high, low, close : (n,) array
         Quote currency.
-    left, right : int
-        Bars before and after a swing that it stands out from.
+    left : int
+        Bars before a swing, all of which it has to exceed: a swing high with its high, a swing low with its low.
+    right : int
+        Bars after a swing, none of which may exceed it. It is confirmed, and known, that many bars late.
     max_age : int
         A swing more bars old than this is forgotten.
     state : (10 + 2 (left + right + 1),) array

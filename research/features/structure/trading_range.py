@@ -22,7 +22,7 @@ def trading_range(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the longest stretch up to now that was no higher than some mean true ranges.
+    r"""Advance the trading range: the longest stretch up to now that was no higher than some mean true ranges.
 
     .. math::
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from research.features.transforms import (
     difference,
+    exponential_mean,
     fractional_difference,
     lag,
     product,
@@ -20,6 +21,7 @@ from research.kernel import KernelSpec
 
 SPECS: tuple[KernelSpec, ...] = (
     difference.SPEC,
+    exponential_mean.SPEC,
     fractional_difference.SPEC,
     lag.SPEC,
     product.SPEC,

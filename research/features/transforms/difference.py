@@ -10,7 +10,11 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def difference(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the change of a value over ``length`` readable bars, :math:`x_t - x_{t-length}`.
+    r"""Advance the difference (change) of a value over ``length`` readable bars.
+
+    .. math::
+
+        y_t = x_t - x_{t-length}
 
     Parameters
     ----------

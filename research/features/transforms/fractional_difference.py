@@ -10,7 +10,9 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def fractional_difference(value: FloatArray, length: int, order: float, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the difference of fractional order :math:`d` over the last ``length`` values.
+    r"""Advance the fractional difference (FFD, fixed-width window) of the last ``length`` values.
+
+    With :math:`d` the ``order``,
 
     .. math::
 

@@ -10,7 +10,11 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def lag(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the value of ``length`` readable bars ago, :math:`x_{t-length}`.
+    r"""Advance the lag: the value of ``length`` readable bars ago.
+
+    .. math::
+
+        y_t = x_{t-length}
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 
 @kernel
 def product(value: FloatArray, other: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    """Write the product of two columns.
+    """Write the product of two columns, an interaction.
 
     Parameters
     ----------

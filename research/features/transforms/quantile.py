@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def quantile(value: FloatArray, length: int, q: float, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the ``q``-quantile of the last ``length`` values.
+    r"""Advance the rolling quantile of the last ``length`` values, the median by default.
 
     With the values in ascending order, :math:`x_{(0)} \le \ldots \le x_{(length-1)}`, and :math:`h = q\,(length - 1)`,
 

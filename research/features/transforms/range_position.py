@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def range_position(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance where the newest value lies between the least and the greatest of the last ``length``.
+    r"""Advance the range position (min-max scaling): the newest value between least and greatest of ``length``.
 
     .. math::
 

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def rank(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the rank of the newest value among the last ``length``, itself among them.
+    r"""Advance the percentile rank of the newest value among the last ``length``, itself among them.
 
     .. math::
 

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 
 @kernel
 def ratio(value: FloatArray, other: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    """Write one column over another.
+    """Write the ratio of two columns, an interaction.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def rolling_moments(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    """Advance the mean and the sample standard deviation (divisor ``length - 1``) of the last ``length`` values.
+    """Advance the rolling mean and sample standard deviation of the last ``length`` values.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def rolling_moments(value: FloatArray, length: int, state: FloatArray, out: Floa
     state : (4 + 2 length,) array
         As ``windowed_moments``.
     out : (2, n) array
-        Mean; standard deviation, exactly 0 when all values are equal. In the unit of the value, NaN until the window
-        is full.
+        Mean; standard deviation (divisor ``length - 1``), exactly 0 when all values are equal. In the unit of the
+        value, NaN until the window is full.
     """
     for i in range(value.shape[0]):
         sample = value[i]

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 
 @kernel
 def sign_agreement(value: FloatArray, other: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    """Write the product of the signs of two columns.
+    """Write the sign agreement of two columns, an interaction: the product of their signs.
 
     Parameters
     ----------

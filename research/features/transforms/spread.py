@@ -10,7 +10,11 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def spread(value: FloatArray, other: FloatArray, weight: float, state: FloatArray, out: FloatArray) -> None:
-    r"""Write a column less a multiple of another, :math:`x_t - w \, y_t`.
+    r"""Write the weighted spread of two columns, an interaction: one less a multiple of the other.
+
+    .. math::
+
+        y_t = value_t - weight \cdot other_t
 
     Parameters
     ----------

@@ -11,7 +11,11 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def zscore(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the distance of a value from the mean of its last ``length``, in sample standard deviations.
+    r"""Advance the z-score: a value's distance from the mean of its last ``length``, in standard deviations.
+
+    .. math::
+
+        z_t = \frac{x_t - \bar x}{s_x}, \qquad s_x^2 = \frac{1}{length - 1} \sum_{i < length} (x_{t-i} - \bar x)^2
 
     Parameters
     ----------
@@ -22,7 +26,8 @@ def zscore(value: FloatArray, length: int, state: FloatArray, out: FloatArray) -
     state : (4 + 2 length,) array
         As ``windowed_moments``.
     out : (1, n) array
-        Within :math:`\pm (length - 1) / \sqrt{length}`; NaN until the window is full, 0 when all are equal.
+        Sample standard deviations, within :math:`\pm (length - 1) / \sqrt{length}`; NaN until the window is full, 0
+        when all are equal.
     """
     for i in range(value.shape[0]):
         sample = value[i]

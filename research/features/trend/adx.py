@@ -15,7 +15,7 @@ LEAST_RANGE = 1e-300
 
 @kernel
 def adx(high: FloatArray, low: FloatArray, close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the two directional indicators and the average directional index.
+    r"""Advance the ADX (average directional index) with +DI and -DI.
 
     .. math::
 

@@ -10,7 +10,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def aroon(high: FloatArray, low: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the bars since the highest high and the lowest low among the last ``length + 1`` bars, as percentages.
+    r"""Advance Aroon up, down and oscillator: how recent the highest high and the lowest low are, in percent.
 
     .. math::
 

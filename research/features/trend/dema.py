@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def dema(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance an exponential average from which the lag of its own average is taken.
+    r"""Advance the double exponential moving average (DEMA): one from which its own average's lag is taken.
 
     .. math::
 

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def efficiency(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the efficiency ratio: the way made over the way gone in the last ``length`` changes.
+    r"""Advance Kaufman's efficiency ratio: the way made over the way gone in the last ``length`` changes.
 
     .. math::
 

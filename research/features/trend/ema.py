@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def ema(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the exponential moving average, seeded with the mean of the first ``length`` closes.
+    r"""Advance the exponential moving average (EMA), seeded with the mean of the first ``length`` closes.
 
     .. math::
 

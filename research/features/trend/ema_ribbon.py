@@ -20,7 +20,7 @@ def ema_ribbon(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance five averages of the close and tell their order, how far they lie apart and where they go.
+    r"""Advance the EMA ribbon: order, spread and slope of five exponential moving averages of the close.
 
     .. math::
 
@@ -34,8 +34,16 @@ def ema_ribbon(
     ----------
     close : (n,) array
         Quote currency.
-    first, second, third, fourth, fifth : int
-        Lengths of the averages, rising if the order is to mean an uptrend.
+    first : int
+        Length of the first average. The five lengths rise if an order of 1 is to mean an uptrend.
+    second : int
+        Length of the second average.
+    third : int
+        Length of the third average.
+    fourth : int
+        Length of the fourth average.
+    fifth : int
+        Length of the fifth average, which the spread is measured from and divided by.
     state : (12,) array
         Newest close; newest mean (0: none); count and lag of each average, as ``exponential_lag``.
     out : (3, n) array

@@ -30,7 +30,7 @@ def ema_spread(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the trend strength: the spread of two exponential averages of the close over the average true range.
+    r"""Advance the EMA spread (trend strength): fast less slow average of the close, in average true ranges.
 
     .. math::
 
@@ -40,8 +40,10 @@ def ema_spread(
     ----------
     high, low, close : (n,) array
         Quote currency. Trusts low <= close <= high.
-    fast, slow : int
-        Lengths of the averages; above 0 then means an uptrend if fast < slow.
+    fast : int
+        Length of the average that the other is taken from; below ``slow`` if above 0 is to mean an uptrend.
+    slow : int
+        Length of the average that is taken from it.
     length : int
         Length of the average true range (Wilder).
     state : (7,) array

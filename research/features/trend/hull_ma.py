@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def hull_ma(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the linearly weighted average of an average that was pushed ahead by its own lag.
+    r"""Advance the Hull moving average (HMA): a weighted average of one that was pushed ahead by its lag.
 
     .. math::
 

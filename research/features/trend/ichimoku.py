@@ -19,7 +19,7 @@ def ichimoku(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the five lines, each as far as the newest bar knows it.
+    r"""Advance the Ichimoku cloud (Kinko Hyo): its lines, and the close against them, as the newest bar knows them.
 
     .. math::
 
@@ -30,9 +30,13 @@ def ichimoku(
     ----------
     high, low, close : (n,) array
         Quote currency. Trusts low <= close <= high.
-    conversion, base, span : int
-        Bars in the windows of the conversion line, of the base line and of the second span; ``base`` is also how many
-        bars ahead the spans are drawn.
+    conversion : int
+        Bars in the window of the conversion line (tenkan-sen).
+    base : int
+        Bars in the window of the base line (kijun-sen); also how many bars ahead the spans are drawn, and how many
+        bars back the lagging line.
+    span : int
+        Bars in the window of the second span (senkou span B).
     state : (11 + 2 conversion + 5 base + 2 span,) array
         The three windows, as ``_midpoints``; bars taken, up to the lookback; place of the oldest in the three rings of
         ``base`` bars that follow: first spans, second spans, closes.
@@ -48,6 +52,9 @@ def ichimoku(
     therefore ``base`` bars old, and that is given here; what is made of the newest bar is not seen until later. The
     lagging line is the close drawn ``base`` bars back, where it would be the future: what it is compared with on a
     chart, the close of then, is what the newest close is compared with here.
+
+    The spans are drawn ``base`` bars ahead, 26 with the default. TradingView counts the newest bar as the first of them
+    and shifts by displacement - 1, 25 with its default: the same spans stand here one bar later.
     """
     at_base = 3 + 2 * conversion
     at_span = at_base + 3 + 2 * base

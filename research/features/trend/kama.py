@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def kama(close: FloatArray, length: int, fast: int, slow: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance an exponential average that follows fast where prices run straight and slowly where they do not.
+    r"""Advance Kaufman's adaptive moving average (KAMA): fast where prices run straight, slow where they do not.
 
     .. math::
 
@@ -26,8 +26,10 @@ def kama(close: FloatArray, length: int, fast: int, slow: int, state: FloatArray
         Quote currency.
     length : int
         Changes in the window of the efficiency ratio.
-    fast, slow : int
-        Lengths of the exponential averages whose weights are taken, squared, at an efficiency of 1 and of 0.
+    fast : int
+        Length of the exponential average whose weight is taken, squared, at an efficiency of 1.
+    slow : int
+        Length of the exponential average whose weight is taken, squared, at an efficiency of 0.
     state : (5 + 2 length,) array
         Changes in the block under way; 1 once a block is complete; their sum; newest close (0: none); the average less
         that close; the sizes of the block's changes and, in the places that it has not reached, the suffix sums of the

@@ -14,7 +14,7 @@ STRAIGHT = 1e-13
 
 @kernel
 def linear_regression(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the least-squares line through the last ``length`` closes.
+    r"""Advance the linear regression line of the last ``length`` closes: slope, end, R squared and deviation.
 
     .. math::
 

@@ -11,14 +11,23 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def macd(close: FloatArray, fast: int, slow: int, signal: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the difference of two exponential averages, its own average, and their difference.
+    r"""Advance the MACD: difference of two exponential averages, its own average (signal), and the histogram.
+
+    .. math::
+
+        line_t = ema_{fast,t} - ema_{slow,t}, \qquad signal_t = ema_{signal}(line)_t, \qquad
+        histogram_t = line_t - signal_t
 
     Parameters
     ----------
     close : (n,) array
         Quote currency.
-    fast, slow, signal : int
-        Lengths of the two averages of the close and of the average of their difference.
+    fast : int
+        Length of the average of the close that the other is taken from, usually the shorter one.
+    slow : int
+        Length of the average of the close that is taken from it.
+    signal : int
+        Length of the average of their difference, the signal line.
     state : (9,) array
         Closes taken, up to the longer length; newest close; newest line; then count and lag of the fast, the slow
         and the signal average, as ``exponential_lag``.

@@ -18,7 +18,7 @@ def parabolic_sar(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance a stop that follows a trend ever faster, and changes sides when it is touched.
+    r"""Advance the parabolic SAR (stop and reverse): a stop that follows a trend ever faster, until it is touched.
 
     .. math::
 
@@ -35,7 +35,7 @@ def parabolic_sar(
     acceleration : float
         First value and step of the factor.
     maximum : float
-        Its bound.
+        Bound of the factor.
     state : (6,) array
         Side of the stop for the next bar (1 long, -1 short, 0: not started); then that stop, the extreme and the
         factor; high and low of the bar before (0: none). Stop and extreme are held with the sign of the side: in a

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def sma(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the mean of the last ``length`` closes.
+    r"""Advance the simple moving average (SMA): the mean of the last ``length`` closes.
 
     .. math::
 

@@ -22,7 +22,7 @@ def supertrend(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance a stop below a rising and above a falling market, that moves with it and never against it.
+    r"""Advance the Supertrend: an ATR stop below a rising and above a falling market, never moved against it.
 
     .. math::
 

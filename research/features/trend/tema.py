@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def tema(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance an exponential average from which the lag of its averages is taken twice.
+    r"""Advance the triple exponential moving average (TEMA): one from which the lag of averages is taken twice.
 
     .. math::
 

@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def vwma(close: FloatArray, volume: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the mean of the last ``length`` closes, each weighted by the volume of its bar.
+    r"""Advance the volume-weighted moving average (VWMA) of the last ``length`` closes.
 
     .. math::
 

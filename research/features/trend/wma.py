@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def wma(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the mean of the last ``length`` closes, the newest weighted ``length`` and the oldest 1.
+    r"""Advance the weighted moving average (WMA): linear weights, ``length`` for the newest close and 1 for the oldest.
 
     .. math::
 

@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the average true range.
+    r"""Advance the average true range (ATR) after Wilder.
 
     .. math::
 

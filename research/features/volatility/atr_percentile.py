@@ -14,7 +14,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def atr_percentile(
     high: FloatArray, low: FloatArray, close: FloatArray, length: int, window: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the rank of the mean true range of ``length`` bars among its last ``window`` values.
+    r"""Advance the ATR percentile: rank of the mean true range of ``length`` bars among its last ``window`` values.
 
     .. math::
 

@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def bollinger(close: FloatArray, length: int, factor: float, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the bands, their width and the place of the close between them.
+    r"""Advance the Bollinger bands, their width, and %b: the place of the close between them.
 
     .. math::
 

@@ -13,7 +13,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 def donchian(
     high: FloatArray, low: FloatArray, close: FloatArray, length: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the channel of the last ``length`` bars, the newest among them.
+    r"""Advance the Donchian channel: highest high and lowest low of ``length`` bars, and the place of the close.
 
     .. math::
 

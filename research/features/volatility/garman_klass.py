@@ -19,7 +19,7 @@ def garman_klass(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volatility of Garman and Klass over the last ``length`` bars.
+    r"""Advance the Garman-Klass volatility: from range and body of the last ``length`` bars.
 
     .. math::
 

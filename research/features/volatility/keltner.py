@@ -28,7 +28,7 @@ def keltner(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the channel and the place of the close in it.
+    r"""Advance the Keltner channel: average true ranges around an exponential average, and the place of the close.
 
     .. math::
 

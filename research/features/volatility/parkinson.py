@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def parkinson(high: FloatArray, low: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance Parkinson's volatility over the last ``length`` bars.
+    r"""Advance the Parkinson volatility: from the ranges, high to low, of the last ``length`` bars.
 
     .. math::
 

@@ -15,7 +15,7 @@ LEAST_DEVIATION = 1e-14
 
 @kernel
 def realised_moments(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the shape of the distribution of the last ``length`` one-bar log returns.
+    r"""Advance the realised skewness and excess kurtosis of the last ``length`` one-bar log returns.
 
     .. math::
 

@@ -19,7 +19,7 @@ def rogers_satchell(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volatility of Rogers and Satchell over the last ``length`` bars.
+    r"""Advance the Rogers-Satchell volatility: from the last ``length`` bars, whatever their drift.
 
     .. math::
 

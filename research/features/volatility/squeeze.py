@@ -27,7 +27,7 @@ def squeeze(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the squeeze, how long it has lasted, and the momentum that builds up meanwhile.
+    r"""Advance the TTM squeeze: Bollinger bands inside the Keltner channel, for how long, and its momentum.
 
     .. math::
 

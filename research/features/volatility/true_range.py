@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, kernel
 
 @kernel
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the true range: the bar's range together with the way from the close before it.
+    r"""Advance the true range (TR): the bar's range together with the way from the close before it.
 
     .. math::
 

@@ -12,7 +12,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def volatility(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the sample standard deviation of the last ``length`` one-bar log returns.
+    r"""Advance the historical volatility: sample standard deviation of the last ``length`` one-bar log returns.
 
     .. math::
 

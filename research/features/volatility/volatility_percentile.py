@@ -16,7 +16,7 @@ LEAST_DEVIATION = 1e-14
 
 @kernel
 def volatility_percentile(close: FloatArray, length: int, window: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the rank of the deviation of ``length`` log returns among its last ``window`` values.
+    r"""Advance the volatility percentile: rank of the historical volatility among its last ``window`` values.
 
     .. math::
 

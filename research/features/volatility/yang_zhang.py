@@ -21,7 +21,7 @@ def yang_zhang(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volatility of Yang and Zhang over the last ``length`` bars.
+    r"""Advance the Yang-Zhang volatility: from gaps, bodies and ranges of the last ``length`` bars.
 
     .. math::
 

@@ -10,7 +10,7 @@ from research.kernel import UNBOUNDED, FloatArray, KernelSpec, kernel
 
 @kernel
 def obv(close: FloatArray, volume: FloatArray, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the sum of all volume, each counted with the sign of its bar's change of the close.
+    r"""Advance the on-balance volume (OBV): sum of all volume, signed by its bar's change of the close.
 
     .. math::
 

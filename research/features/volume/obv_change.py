@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def obv_change(close: FloatArray, volume: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the change of on-balance volume over ``length`` bars, as a share of the volume of those bars.
+    r"""Advance the change of on-balance volume (OBV) over ``length`` bars, as a share of the volume of those bars.
 
     .. math::
 

@@ -19,7 +19,7 @@ LEAST_VOLUME = 1e-150
 def relative_volume(
     ts: IntArray, volume: FloatArray, days: int, slot_minutes: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance volume over the usual volume of a bar at this time of day.
+    r"""Advance the relative volume (RVOL) by time of day: volume over what a bar usually has at this time.
 
     The UTC day is cut into slots of ``slot_minutes``. What is usual in a slot is the mean volume of a bar,
 

@@ -20,7 +20,7 @@ def rolling_vwap(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volume-weighted mean and deviation of the typical price of the last ``length`` bars.
+    r"""Advance the rolling VWAP of the last ``length`` bars with bands of one and two standard deviations.
 
     .. math::
 

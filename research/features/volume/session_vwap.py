@@ -24,7 +24,7 @@ def session_vwap(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volume-weighted mean and deviation of the typical price since the session began.
+    r"""Advance the VWAP of the session with bands of one and two standard deviations.
 
     .. math::
 

@@ -23,7 +23,7 @@ def volume_profile(
     state: FloatArray,
     out: FloatArray,
 ) -> None:
-    r"""Advance the volume by price of the last ``length`` bars: point of control and value area.
+    r"""Advance the volume profile of the last ``length`` bars: point of control (POC), value area (VAH, VAL).
 
     Prices fall into rows of one height in :math:`\ln p`, which do not move with the window. The volume of a bar
     counts in the row of its typical price,

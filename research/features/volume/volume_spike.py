@@ -15,7 +15,7 @@ LEAST_VOLUME = 1e-150
 def volume_spike(
     volume: FloatArray, length: int, factor: float, max_bars: int, state: FloatArray, out: FloatArray
 ) -> None:
-    r"""Advance the ratio of a bar's volume to the median of the ``length`` bars before it, and what follows from it.
+    r"""Advance the volume spikes: volume over the median of the ``length`` bars before, a flag, and bars since.
 
     .. math::
 

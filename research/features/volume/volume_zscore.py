@@ -11,7 +11,7 @@ from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 @kernel
 def volume_zscore(volume: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
-    r"""Advance the z-score of :math:`\ln(1 + volume)` within its last ``length`` values.
+    r"""Advance the z-score of log volume, ln(1 + volume), within its last ``length`` values.
 
     Parameters
     ----------

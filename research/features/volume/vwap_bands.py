@@ -6,6 +6,7 @@ from research.kernel import FloatArray, kernel
 
 # A deviation of prices below this is none: the quotient of the largest price and a smaller one would overflow.
 LEAST_DEVIATION = 1e-150
+ROUNDING = 1e-12  # of a price
 
 
 @kernel
@@ -49,4 +50,6 @@ def write_bands(out: FloatArray, i: int, level: float, deviation: float, price: 
     out[2, i] = level - deviation
     out[3, i] = level + 2.0 * deviation
     out[4, i] = level - 2.0 * deviation
-    out[5, i] = (price - level) / deviation if deviation > LEAST_DEVIATION else 0.0
+    # Prices that tie leave a deviation that is their rounding: a distance in it would be any number.
+    least = max(LEAST_DEVIATION, ROUNDING * abs(level))
+    out[5, i] = (price - level) / deviation if deviation > least else 0.0
