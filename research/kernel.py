@@ -310,7 +310,8 @@ class KernelSpec:
         Parameters
         ----------
         inputs : sequence of (n,) array_like
-            Columns in the order of :attr:`inputs`.
+            Columns in the order of :attr:`inputs`; times as datetimes of any unit or int64 nanoseconds, a basket as
+            (n, members).
         params : mapping, optional
             Parameters by name; the others take their defaults.
 
@@ -321,9 +322,13 @@ class KernelSpec:
         """
         arguments = self.arguments(params)
         # Writable copies: a read-only array is another type to Numba, and would compile the kernel once more.
-        kinds: list[Any] = [np.int64 if name == "ts" else np.float64 for name in self.inputs]
-        columns: list[Any] = [np.array(column, kind) for column, kind in zip(inputs, kinds, strict=False)]
-        if len(inputs) != len(self.inputs) or len({column.shape for column in columns}) > 1:
+        columns: list[Any] = [
+            _times(f"{self.name} inputs", column) if name == "ts" else np.array(column, np.float64)
+            for name, column in zip(self.inputs, inputs, strict=False)
+        ]
+        wanted = [2 if name.startswith("basket.") else 1 for name in self.inputs]
+        shaped = len(inputs) == len(wanted) and [column.ndim for column in columns] == wanted
+        if not shaped or len({column.shape[0] for column in columns}) > 1:
             shapes = [np.shape(column) for column in inputs]
             raise InvalidInput(f"{self.name} inputs", f"must be {', '.join(self.inputs)}, of one length", shapes)
         return self.run(columns, arguments, self.initial_state(arguments))
@@ -331,3 +336,13 @@ class KernelSpec:
     def column_names(self, key: str) -> list[str]:
         """Return the output columns of an entry called ``key``."""
         return [key if not name else f"{key}.{name}" for name in self.outputs]
+
+
+def _times(subject: str, column: ArrayLike) -> IntArray:
+    """Return times as int64 nanoseconds; what is neither that nor a datetime is refused."""
+    given = np.asarray(column)
+    if given.dtype.kind == "M":
+        return given.astype("datetime64[ns]").astype(np.int64)
+    if given.dtype != np.int64:
+        raise InvalidInput(subject, "must have ts as datetimes or int64 nanoseconds", str(given.dtype))
+    return given.copy()

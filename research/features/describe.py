@@ -41,8 +41,11 @@ The {count} features of the catalogue. This page is made of the registry and the
 Every feature is one compiled loop that reads bars in order and remembers in an explicit state, so that research (in
 blocks) and live (bar by bar) run the same code and give the same bytes. Figures are those of the default parameters, in
 bars that can be read: the *lookback* is the first with a value, the *warm-up* the one from which a cold start equals a
-long-running one within the tolerance. *Unbounded* features are continued from a snapshot: no number of bars makes two
-starts equal. A bar whose inputs cannot all be read gives NaN and changes nothing.
+long-running one within the tolerance. (Two limits of any arithmetic: in a market that has stopped, the ratio of two
+averages that both fade to nothing, as in RSI, ADX or TSI, may keep the trace of its start; and where the values of a
+window differ by less than a millionth of their level, their deviation has lost as many digits.) *Unbounded* features
+are continued from a snapshot: no number of bars makes two starts equal. A bar whose inputs cannot all be read gives NaN
+and changes nothing.
 
 An entry of a `FeatureSet` may say, besides the parameters below, `timeframe` (a multiple of the bars': {timeframes}),
 `symbol`, and where the feature reads such a thing `of` (columns of the bars or of other entries; `{of}` unless told),

@@ -12,12 +12,13 @@ GAP = (
 # Stands for infinity: its square still is a number, and LLVM turns a comparison with infinity itself into some
 # twenty integer instructions (measured: the average true range took 4.3 ns per bar and takes 1.7).
 CEILING = 1e150
+FLOOR = 1e-150
 
 
 @kernel
 def is_price(value: float) -> bool:
-    """Return whether a price is above zero and finite (at most 1e150); NaN is not."""
-    return 0.0 < value <= CEILING
+    """Return whether a price is above zero and finite (1e-150 to 1e150, so that ratios are too); NaN is not."""
+    return FLOOR <= value <= CEILING
 
 
 @kernel

@@ -271,6 +271,16 @@ def test_apply_is_a_cold_run_that_leaves_its_inputs_alone():
     arguments = spec.arguments({"length": 9})
     expected = spec.run([close.copy()], arguments, spec.initial_state(arguments))
     assert spec.apply([close], {"length": 9}).tobytes() == expected.tobytes()
+    stamps = pl.Series([0, 90]).cast(pl.Duration("ms")) * 60_000 + pl.Series([0, 0]).cast(pl.Datetime("ms"))
+    for unit in ("ns", "us", "ms"):
+        minutes = CATALOGUE["hour_close"].apply([stamps.cast(pl.Datetime(unit))])[0]
+        assert minutes.tolist() == [60.0, 30.0]
+    with pytest.raises(InvalidInput, match="datetimes or int64 nanoseconds"):
+        CATALOGUE["hour_close"].apply([np.array([np.nan])])
+    basket = CATALOGUE["altcoin_index"].apply([close, np.stack([close, close], axis=1)])
+    assert basket.shape == (len(CATALOGUE["altcoin_index"].outputs), close.size)
+    with pytest.raises(InvalidInput, match="altcoin_index inputs"):
+        CATALOGUE["altcoin_index"].apply([close, close])
     with pytest.raises(InvalidInput, match=r"rsi inputs must be close"):
         spec.apply([close, close])
     with pytest.raises(InvalidInput, match=r"ema_spread inputs"):

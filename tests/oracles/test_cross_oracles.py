@@ -208,7 +208,8 @@ def spread_twin(x, y):
     if left <= 1e-10 * math.fsum((ratio - ratio.mean()) ** 2) or np.ptp(ratio) < 1e-12:
         return hedge, e[-1], 0.0, float(n)
     phi = 1.0 - math.fsum(np.diff(e) ** 2) / left / 2.0
-    half_life = 0.0 if phi <= 0.0 else min(-math.log(2.0) / math.log(phi), n) if phi < 1.0 else float(n)
+    steep = min(max(phi, 0.0) / 0.05, 1.0)  # straight to 0 where the curve is infinitely steep
+    half_life = min(-steep * math.log(2.0) / math.log(max(phi, 0.05)), n) if phi < 1.0 else float(n)
     return hedge, e[-1], e[-1] / math.sqrt(left / (n - 2)), half_life
 
 

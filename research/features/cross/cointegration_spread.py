@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from research.features.validity import GAP, is_price
-from research.features.window import WINDOW_RTOL, comoments_size, sum_size, windowed_comoments, windowed_sum
+from research.features.window import comoments_size, sum_size, windowed_comoments, windowed_sum
 from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 # Below this share of the variance, what is left of a line is the rounding of its sums.
 LEAST_SHARE = 1e-10
+LEAST_PHI = 0.05  # a half-life below a quarter of a bar
 
 
 @kernel
@@ -48,7 +49,8 @@ def cointegration_spread(
     Notes
     -----
     The line is fitted to the log ratio of the prices, whose slope is :math:`h - 1`: what both prices did then swallows
-    no digits of the spread. This is a measurement, not a test: a spread of two random walks also has a half-life.
+    no digits of the spread. Below a quarter of a bar the half-life goes straight to 0. This is a measurement, not a
+    test: a spread of two random walks also has a half-life.
     """
     pairs, changes = 3, 3 + 7 + 5 * length
     size = 2 + length
@@ -77,7 +79,9 @@ def cointegration_spread(
                     if phi <= 0.0:
                         half_life = 0.0
                     elif phi < 1.0:
-                        half_life = min(-math.log(2.0) / math.log(phi), half_life)
+                        # Straight below LEAST_PHI: the curve is infinitely steep at 0, where rounding would show.
+                        share = min(phi / LEAST_PHI, 1.0)
+                        half_life = min(-share * math.log(2.0) / math.log(max(phi, LEAST_PHI)), half_life)
                 out[0, i], out[1, i], out[2, i], out[3, i] = 1.0 + slope, spread, score, half_life
         taken, x_before, ratio_before = 1.0, x, ratio
     state[0], state[1], state[2] = taken, x_before, ratio_before
@@ -92,7 +96,7 @@ SPEC = KernelSpec(
     state_size=lambda length: 3 + comoments_size(length) + 3 * sum_size(length - 1),
     lookback=lambda length: length,
     warmup=lambda length: length,
-    warmup_rtol=WINDOW_RTOL,
+    warmup_rtol=1e-7,  # the residual of a line through prices that hardly move has lost that many digits
     unit="exposure per exposure; log price; standard deviations; bars",
     gap=GAP,
     reference=(

@@ -9,7 +9,7 @@ from research.features.window import WINDOW_RTOL
 from research.kernel import FloatArray, KernelSpec, Param, kernel
 
 # Two lags tie where their correlations differ by less: a restart rounds otherwise and must not choose otherwise.
-TIE = 1e-9
+TIE = 3.1e-7
 
 
 @kernel

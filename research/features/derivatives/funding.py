@@ -59,8 +59,9 @@ def funding(
     the longer interval where it changed, so that the first of a shorter one is not taken for two. A rate that changes
     without a settlement replaces the newest.
 
-    The warm-up is that of bars of one minute and settlements every 8 hours, the longest usual interval: a longer one
-    needs as many times more bars, longer bars and shorter intervals fewer.
+    The warm-up is that of bars of one minute and settlements every 8 hours, the longest usual interval, with one
+    interval to spare for a rate that is published late: a longer interval needs as many times more bars, longer bars
+    and shorter intervals fewer.
     """
     before, settled, known = state[0], state[1], int(state[2])
     score, paid = state[3], state[4]
@@ -76,8 +77,8 @@ def funding(
         if before <= 0.0:
             times = 1
         elif minute > settled + 0.5:  # the age may be rounded to whole minutes
-            intervals = (minute - settled) / (60.0 * max(hours, before))
-            times = int(min(max(math.floor(intervals + 0.5), 1.0), 1.0 * settlements))
+            intervals = min((minute - settled) / (60.0 * max(hours, before)), 1.0 * settlements)
+            times = int(max(math.floor(intervals + 0.5), 1.0))
         if times > 0 or rate != rates[0]:
             for j in range(settlements - 1, times - 1, -1):
                 rates[j] = rates[j - times]
@@ -114,7 +115,7 @@ SPEC = KernelSpec(
     outputs=("rate", "annualised", "zscore", "paid"),
     state_size=lambda settlements: 5 + settlements,
     lookback=lambda settlements: 1,
-    warmup=lambda settlements: (settlements - 1) * LONGEST_INTERVAL + 1,
+    warmup=lambda settlements: settlements * LONGEST_INTERVAL,
     warmup_rtol=0.0,
     unit="fraction per interval; per year; standard deviations; fraction of the position's value",
     gap=GAP,

@@ -109,8 +109,8 @@ def cvd(
         if held == length and full > 0.0:
             before = state[closes + oldest]
             share = share_of(window, window_volume)
-            buying = (share > LEAST_SHARE) - (share < -LEAST_SHARE)
-            rising = (price > before) - (price < before)
+            buying = int(share > LEAST_SHARE) - int(share < -LEAST_SHARE)
+            rising = int(price > before) - int(price < before)
             out[0, i] = session
             out[1, i] = share_of(session, session_volume)
             out[2, i] = window

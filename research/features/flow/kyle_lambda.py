@@ -9,6 +9,8 @@ from research.features.validity import GAP, is_price, is_volume
 from research.features.window import WINDOW_RTOL, comoments_size, windowed_comoments
 from research.kernel import FloatArray, KernelSpec, Param, kernel
 
+LEAST_DEVIATION = 1e-14  # of a log return: what the rounding of equal ones leaves
+
 
 @kernel
 def kyle_lambda(
@@ -48,6 +50,7 @@ def kyle_lambda(
     ``impact`` is comparable between symbols and years, ``slope`` is not.
     """
     previous = state[0]
+    least = length * LEAST_DEVIATION * LEAST_DEVIATION
     for i in range(close.shape[0]):
         price, bought, traded = close[i], taker_buy_volume[i], volume[i]
         out[0, i] = out[1, i] = out[2, i] = math.nan
@@ -59,7 +62,7 @@ def kyle_lambda(
             if m2_x >= 0.0:  # NaN until full
                 root_x, root_y = math.sqrt(m2_x), math.sqrt(m2_y)
                 together = 0.0
-                if root_x > 0.0 and root_y > 0.0:
+                if root_x > 0.0 and m2_y > least:
                     together = min(max(product / root_x / root_y, -1.0), 1.0)
                 out[0, i] = together * (root_y / root_x) if root_x > 0.0 else 0.0
                 out[1, i] = together * root_y / math.sqrt(length - 1.0)

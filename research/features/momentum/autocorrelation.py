@@ -8,6 +8,8 @@ from research.features.validity import GAP, is_price
 from research.features.window import WINDOW_RTOL, comoments_size, windowed_comoments
 from research.kernel import FloatArray, KernelSpec, Param, kernel
 
+LEAST_DEVIATION = 1e-14  # of a log return: what the rounding of equal ones leaves
+
 
 @kernel
 def autocorrelation(close: FloatArray, length: int, state: FloatArray, out: FloatArray) -> None:
@@ -26,6 +28,7 @@ def autocorrelation(close: FloatArray, length: int, state: FloatArray, out: Floa
         pairs were seen, 0 when either side of the pairs does not vary.
     """
     taken, previous, earlier = int(state[0]), state[1], state[2]
+    least = length * LEAST_DEVIATION * LEAST_DEVIATION
     for i in range(close.shape[0]):
         price = close[i]
         out[0, i] = math.nan
@@ -36,7 +39,8 @@ def autocorrelation(close: FloatArray, length: int, state: FloatArray, out: Floa
             if taken > 1:
                 _, _, m2_x, m2_y, product = windowed_comoments(state, 3, length, earlier, current)
                 scale = math.sqrt(m2_x) * math.sqrt(m2_y)
-                out[0, i] = 0.0 if scale == 0.0 else product / scale  # NaN until full: not equal to 0
+                still = m2_x <= least or m2_y <= least  # not NaN, which both are until the window is full
+                out[0, i] = 0.0 if still else product / scale
                 if out[0, i] > 1.0:
                     out[0, i] = 1.0
                 elif out[0, i] < -1.0:

@@ -79,8 +79,8 @@ def aroon(high: FloatArray, low: FloatArray, length: int, state: FloatArray, out
                 lows[j], lows_at[j] = best_low, best_low_at
             taken, full, scale = 0, 1.0, 100.0 / length
             best_high, best_low = 0.0, 2.0 * CEILING
-        out[0, i] = scale * rank_high
-        out[1, i] = scale * rank_low
+        out[0, i] = min(scale * rank_high, 100.0) if full > 0.0 else math.nan  # 100 / 22 * 22 is more than 100
+        out[1, i] = min(scale * rank_low, 100.0) if full > 0.0 else math.nan
         out[2, i] = scale * (rank_high - rank_low)
     if taken == 0:  # no block under way: nothing to remember of it
         best_high, best_high_at, best_low, best_low_at = 0.0, 0.0, 0.0, 0.0

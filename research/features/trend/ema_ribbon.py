@@ -80,8 +80,8 @@ def ema_ribbon(
             out[0, i] = out[1, i] = out[2, i] = math.nan
             continue
         e_1, e_2, e_3, e_4, e_5 = price + lag_1, price + lag_2, price + lag_3, price + lag_4, price + lag_5
-        rising = (e_1 > e_2) + (e_2 > e_3) + (e_3 > e_4) + (e_4 > e_5)
-        falling = (e_1 < e_2) + (e_2 < e_3) + (e_3 < e_4) + (e_4 < e_5)
+        rising = int(e_1 > e_2) + int(e_2 > e_3) + int(e_3 > e_4) + int(e_4 > e_5)
+        falling = int(e_1 < e_2) + int(e_2 < e_3) + int(e_3 < e_4) + int(e_4 < e_5)
         out[0, i] = 0.25 * (rising - falling)
         out[1, i] = (e_1 - e_5) / e_5
         out[2, i] = mean / before - 1.0
