@@ -108,7 +108,7 @@ def kernel_call(name: str, columns: dict[str, Any], params: dict[str, Any]) -> C
 
 def talib_peers(c: dict[str, Any]) -> dict[str, tuple[dict[str, Any], Callable[[], object]]]:
     """Return what TA-Lib has too: our name, parameters, and its calls for the same outputs."""
-    o, h, l, x, v = (c[name] for name in ("open", "high", "low", "close", "volume"))  # noqa: E741
+    o, h, l, x, v = (c[name] for name in ("open", "high", "low", "close", "volume"))  # noqa: E741 - the letters of TA-Lib
     return {
         "sma": ({"length": 20}, lambda: talib.SMA(x, 20)),
         "ema": ({"length": 20}, lambda: talib.EMA(x, 20)),
@@ -156,7 +156,7 @@ def pandas() -> None:
 
     n = 20_000
     columns = market(n)
-    h, l, x, v = (pd.Series(columns[name]) for name in ("high", "low", "close", "volume"))  # noqa: E741
+    h, l, x, v = (pd.Series(columns[name]) for name in ("high", "low", "close", "volume"))  # noqa: E741 - the letters of TA-Lib
     bands = volatility.BollingerBands
     peers: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
         "sma": ({"length": 20}, lambda: trend.sma_indicator(x, 20)),

@@ -287,7 +287,7 @@ def test_support_and_resistance_are_the_nearest_swings(bars, left, right, length
             kept += by_bar[p]
         most = max(most, len(kept))
         close, row = bars["close"][t], {}
-        for side, choose, fits in (("support", max, lambda v: v <= close), ("resistance", min, lambda v: v > close)):  # noqa: B023
+        for side, choose, fits in (("support", max, lambda v: v <= close), ("resistance", min, lambda v: v > close)):  # noqa: B023 - used within its turn
             levels = [v for v, _ in kept if fits(v)]
             level, touches = close, 0
             if levels:

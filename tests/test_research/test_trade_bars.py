@@ -308,7 +308,7 @@ def test_real_trades_make_the_exchange_s_own_bars(market_data, path, tick, nativ
 
 def test_a_bar_closes_when_a_trade_at_or_after_its_end_arrives_or_the_clock_has_come_to_it():
     stream = TradeBars("1m", TICK)
-    row = lambda at, name: frame_of([MIDNIGHT + at], [10.0], [1.0], [1], [name])  # noqa: E731
+    row = lambda at, name: frame_of([MIDNIGHT + at], [10.0], [1.0], [1], [name])  # noqa: E731 - one line, used in this test alone
     assert stream.push(row(0, "a")).height == 0
     assert stream.push(row(MINUTE - 1, "b")).height == 0
     assert stream.push(None, until=MIDNIGHT + MINUTE - 1).height == 0
