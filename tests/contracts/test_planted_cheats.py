@@ -111,6 +111,25 @@ def lets_a_gap_in(close, length, state, out):
         out[0, i] = close[i]
 
 
+@kernel
+def marks_a_cold_start(close, length, state, out):
+    # Writes a sentinel before it has seen a bar.
+    if state[0] == 0.0:
+        state[1] = 1e150
+    for i in range(close.shape[0]):
+        out[0, i] = math.nan
+        if 0.0 < close[i] < 1e150:
+            state[0] += 1.0
+            out[0, i] = close[i]
+
+
+@kernel
+def counts_what_it_cannot_read(close, length, state, out):
+    for i in range(close.shape[0]):
+        state[0] += 1.0
+        out[0, i] = state[0] if 0.0 < close[i] < 1e150 else math.nan
+
+
 def caches(close, length, state, out):
     # Takes a chunk that begins alike for the one it has seen.
     key = (close.shape[0], float(close[0]))
@@ -193,6 +212,35 @@ def test_a_cache_is_caught_by_what_it_answers(laws, case, monkeypatch):
 def test_a_gap_let_in_is_caught(laws, case):
     with pytest.raises(laws.LawBroken, match="changes the state"):
         laws.gap(case(lets_a_gap_in))
+
+
+def test_a_state_touched_by_no_bar_is_caught(laws, case):
+    one_bar = case(marks_a_cold_start, lookback=lambda length: 1)
+    with pytest.raises(laws.LawBroken, match=r"changes the state|takes something from no bar"):
+        laws.gap(one_bar)
+
+
+def test_an_unbounded_feature_that_counts_bars_it_cannot_read_is_caught(laws, case):
+    from research.kernel import UNBOUNDED
+
+    cheat = case(counts_what_it_cannot_read)
+    unbounded = dataclasses.replace(cheat.spec, warmup=lambda length: UNBOUNDED)
+    with pytest.raises(laws.LawBroken, match="cannot be read before bar 200"):
+        laws.restart(dataclasses.replace(cheat, spec=unbounded), 200)
+    fair = dataclasses.replace(case(honest).spec, warmup=lambda length: UNBOUNDED)
+    assert laws.restart(dataclasses.replace(case(honest), spec=fair), 200) == 400
+
+
+def test_the_warmup_that_is_measured_is_the_one_it_takes(laws):
+    from research.features import CATALOGUE
+
+    spec = CATALOGUE["rsi"]
+    walk = laws.Case(spec, spec.arguments(), laws.market(3_000)["walk"], "walk")
+    measured = laws.measured_warmup(walk, [500, 1_000])
+    assert spec.lookback(14) < measured <= spec.warmup(14)
+    window = CATALOGUE["sma"]
+    exact = laws.Case(window, window.arguments(), laws.market(3_000)["walk"], "walk")
+    assert laws.measured_warmup(exact, [500, 1_000]) == window.lookback(20) == window.warmup(20)
 
 
 def test_a_warmup_declared_too_short_is_caught(laws):
