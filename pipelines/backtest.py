@@ -35,12 +35,13 @@ def run(params: Params, workspace: Workspace) -> None:
     mark = None if desk.mark is None else desk.mark.filter(_ts() >= start_ns).head(window.height)
     result = simulate(
         window, decisions.exposures_per_bar(window.height), instrument=desk.instrument, costs=costs(params),
-        funding=desk.funding, mark=mark, **account_settings(params),
+        funding=desk.funding, mark=mark, gaps="hold", **account_settings(params),
     )  # fmt: skip
     workspace.write_frame("data/backtest/decisions.parquet", decisions_frame(decisions, policy.columns))
     # In codes, without the pending one: the table that a replay must reproduce.
     workspace.write_frame("data/backtest/ledger_orders.parquet", records_frame(result.ledger.orders))
-    for name, frame in (("equity", result.equity), ("fills", result.fills), ("orders", result.orders)):
+    fills = records_frame(result.ledger.fills)  # in codes too, as a replay writes them
+    for name, frame in (("equity", result.equity), ("fills", fills), ("orders", result.orders)):
         workspace.write_frame(f"data/backtest/{name}.parquet", frame)
     workspace.write_frame("data/backtest/trades.parquet", result.trades)
     workspace.write_json("data/backtest/feature_quantiles.json", _quantiles(desk.features[:first], desk.columns))

@@ -28,7 +28,9 @@ def traded_series(
     if market.market == "spot":
         return bars, None, None
     try:
-        mark = on_clock(workspace.clean.mark(*where, interval, start=start, end=end), interval, start, end)
+        # Opens alone: a live feed has no more at the time of a bar, and a replay must see what the backtest saw.
+        opens = workspace.clean.mark(*where, interval, start=start, end=end).select("ts", "open")
+        mark = on_clock(opens, interval, start, end)
     except NotInLake:
         mark = None
     return bars, mark, workspace.clean.funding(*where)

@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 
 from research.errors import FingerprintMismatch, InvalidInput
-from research.execution.account import Account, first_fault
-from research.execution.ledger import trade
+from research.execution.account import Account
+from research.execution.engine import advance
+from research.execution.faults import first_fault
+from research.execution.portfolio import Portfolio
+from research.execution.rules import rules_of
 from research.features.feature_set import FeatureSet
 from research.features.feature_stream import FeatureStream
 from research.features.timeframes import Timeframe
@@ -51,7 +54,7 @@ class PolicySpec:
     strategy_inputs : mapping
         Strategy input role to feature column, or to ``"score"`` for the predictor's output.
     volatility : str
-        Feature column that the sizer reads.
+        Feature column that the sizer reads; empty for one that reads none.
     """
 
     base_interval: str
@@ -60,7 +63,7 @@ class PolicySpec:
     strategy: str
     strategy_inputs: Mapping[str, str]
     sizer: str
-    volatility: str
+    volatility: str = ""
     strategy_params: Mapping[str, Any] = field(default_factory=dict)
     sizer_params: Mapping[str, Any] = field(default_factory=dict)
 
@@ -125,7 +128,9 @@ class DecisionRule:
         self._strategy_arguments = self.strategy.arguments(spec.strategy_params)
         self._sizer_arguments = self.sizer.arguments(spec.sizer_params)
         self._roles = [_column(spec.strategy_inputs, role, columns) for role in self.strategy.inputs]
-        self._volatility = _column({"volatility": spec.volatility}, "volatility", columns)
+        self._volatility = -1
+        if "volatility" in self.sizer.inputs:
+            self._volatility = _column({"volatility": spec.volatility}, "volatility", columns)
         self.needs_score = -1 in self._roles
         self.reset()
 
@@ -144,10 +149,24 @@ class DecisionRule:
         score : (n,) array
             Predictor output.
         """
-        inputs = [score if i < 0 else np.ascontiguousarray(features[:, i]) for i in self._roles]
+        return self.decide_columns(np.ascontiguousarray(features.T), score)
+
+    def decide_columns(self, columns: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return (target, exposure) of each row of features that lie column by column, and advance the state.
+
+        Parameters
+        ----------
+        columns : (n_features, n) array
+            In the order of ``columns``.
+        score : (n,) array
+            Predictor output.
+        """
+        inputs = [score if i < 0 else columns[i] for i in self._roles]
         target = self.strategy.run(inputs, self._strategy_arguments, self.strategy_state)[0]
-        volatility = np.ascontiguousarray(features[:, self._volatility])
-        exposure = self.sizer.run([target, volatility], self._sizer_arguments, self.sizer_state)[0]
+        given = [target]
+        if self._volatility >= 0:
+            given.append(columns[self._volatility])
+        exposure = self.sizer.run(given, self._sizer_arguments, self.sizer_state)[0]
         return target, exposure
 
 
@@ -198,9 +217,9 @@ class Policy:
         """
         named = {**self.spec.to_dict(), "features": self.feature_set.fingerprint, "predictor": self.predictor.sha256}
         digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
-        kernels: list[Any] = [self.rule.strategy.kernel, self.rule.sizer.kernel, resample_bars, trade, first_fault]
+        kernels: list[Any] = [self.rule.strategy.kernel, self.rule.sizer.kernel, resample_bars, advance, first_fault]
         # What stands between the kernels is Python, and decides as well: order of columns, lots, leverage, scores.
-        between = [inspect.getfile(part) for part in (Policy, Predictor, FeatureStream, Timeframe, Resampler, Account)]
+        between = [inspect.getfile(part) for part in (Policy, Predictor, FeatureStream, Timeframe, Resampler, Account, Portfolio, rules_of)]
         digest.update(code_hash(kernels, between).encode())
         return digest.hexdigest()
 

@@ -13,7 +13,7 @@ def crosscheck_vectorbt(result: Result) -> pl.DataFrame:
     """Return figures of a result beside vectorbt's.
 
     vectorbt keeps cash and coins where a linear account keeps a wallet and an average entry, so that equal curves
-    are two independent accounts agreeing. Funding is left out of ours, since vectorbt has none.
+    are two independent accounts agreeing. Funding and interest are left out of ours: vectorbt has neither.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def crosscheck_vectorbt(result: Result) -> pl.DataFrame:
     """
     portfolio = result.to_vectorbt()
     rows = result.ledger.rows
-    ours = rows["equity"] - np.cumsum(rows["funding"])
+    ours = rows["equity"] - np.cumsum(rows["funding"] - rows["interest"])
     theirs = portfolio.value().to_numpy()
     worst = int(np.abs(ours - theirs).argmax())
     start = result.initial_cash_quote

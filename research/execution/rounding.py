@@ -48,6 +48,25 @@ def whole_within(count: float) -> int:
 
 
 @kernel
+def inverse_of(unit: float) -> float:
+    """Return the whole number that ``unit`` is one over, 0 where there is none.
+
+    Examples
+    --------
+    >>> inverse_of(0.1), inverse_of(0.05), inverse_of(2.0), inverse_of(0.3)
+    (10.0, 20.0, 0.0, 0.0)
+    """
+    inverse = np.rint(1.0 / unit)
+    return inverse if inverse >= 1.0 and abs(inverse * unit - 1.0) <= SNAP else 0.0
+
+
+@kernel
+def times_unit(count: int, unit: float, inverse: float) -> float:
+    """Return :func:`in_units` with the unit's inverse at hand, as kernels have it in their rules."""
+    return count / inverse if inverse != 0.0 else count * unit
+
+
+@kernel
 def in_units(count: int, unit: float) -> float:
     """Return ``count`` steps of size ``unit`` as the float nearest to the decimal meant.
 
@@ -59,10 +78,7 @@ def in_units(count: int, unit: float) -> float:
     >>> in_units(3, 0.1), in_units(-7, 0.5), in_units(2, 10.0)
     (0.3, -3.5, 20.0)
     """
-    inverse = np.rint(1.0 / unit)
-    if inverse >= 1.0 and abs(inverse * unit - 1.0) <= SNAP:
-        return count / inverse
-    return count * unit
+    return times_unit(count, unit, inverse_of(unit))
 
 
 @kernel
@@ -123,8 +139,14 @@ def price_to_tick(price: float, tick: float, side: int) -> float:
     >>> price_to_tick(0.1 + 0.2, 0.1, 1), price_to_tick(100.07, 0.05, 1), price_to_tick(100.07, 0.05, -1)
     (0.3, 100.1, 100.05)
     """
+    return on_tick(price, tick, inverse_of(tick), side)
+
+
+@kernel
+def on_tick(price: float, tick: float, inverse: float, side: int) -> float:
+    """Return :func:`price_to_tick` with the tick's inverse at hand, as kernels have it in their rules."""
     count = price / tick
     ticks = whole_within(count)
     if side > 0 and count - ticks > SNAP * max(1.0, count):
         ticks += 1
-    return in_units(max(ticks, 1), tick)
+    return times_unit(max(ticks, 1), tick, inverse)

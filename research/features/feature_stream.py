@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from research.features import timeframes
 from research.features.feature_entry import Entry, in_order
 from research.features.timeframes import Timeframe
 from research.kernel import FloatArray, IntArray, KernelSpec
-from research.market.bars import NS_PER_MINUTE, TS, epoch_ns, interval_ns
+from research.market.bars import NS_PER_MINUTE, TS, epoch_ns, in_place, interval_ns
 
 # Magic, fingerprint, time of the newest bar (NO_BAR: none), step of the clock (0: not known yet), state slots, CRC-32
 # of all that and of the state.
@@ -143,7 +142,7 @@ class FeatureStream:
             raise MisalignedBars("bars.ts", "must have no null", bars["ts"].null_count())
         chunk: dict[str, NDArray[Any]] = {"ts": epoch_ns(bars)}
         kept = [_readable(bars, name) for name in self._inputs if name != "ts"]
-        chunk.update({series.name: _in_place(series) for series in kept})
+        chunk.update({series.name: in_place(series) for series in kept})
         # An array per entry, not one for all: a column that is kept keeps its entry's others alive, and no more.
         outs = {entry.key: np.empty((len(entry.columns), bars.height)) for entry in self._entries}
         self._take(chunk, outs, threads)
@@ -411,20 +410,6 @@ def _readable(bars: pl.DataFrame, name: str) -> pl.Series:
     if series.null_count():
         series = series.fill_null(float("nan"))
     return series.rechunk()
-
-
-def _in_place(series: pl.Series) -> FloatArray:
-    """Return the values of a column where they lie, as an array that Numba takes for writable.
-
-    To Numba a read-only array is another type, and every kernel would be compiled twice; a copy of every column would
-    be as large as the table. Kernels do not write into their inputs: that is a law, tested for each of them. The series
-    must outlive the array.
-    """
-    view: FloatArray = series.to_numpy(allow_copy=False)
-    if view.flags.writeable or not view.size:
-        return np.ascontiguousarray(view) if view.size else np.empty(0)
-    block: Any = (ctypes.c_double * view.size).from_address(view.__array_interface__["data"][0])
-    return np.frombuffer(block, dtype=np.float64)
 
 
 def _as_series(name: str, row: FloatArray) -> pl.Series:

@@ -6,7 +6,9 @@ open time, and it became known at ``ts + interval``.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -222,4 +224,41 @@ def arrays(frame: pl.DataFrame, names: Sequence[str]) -> list[FloatArray]:
             raise SchemaMismatch(f"frame.{name}", "must be numeric", str(frame.schema[name]))
         values = frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy(writable=True)
         found.append(np.ascontiguousarray(values))
+    return found
+
+
+def in_place(series: pl.Series) -> FloatArray:
+    """Return the values of a column where they lie, as an array that Numba takes for writable.
+
+    To Numba a read-only array is another type, and every kernel would be compiled twice; a copy of every column would
+    be as large as the table. Kernels do not write into their inputs: that is a law, tested for each of them. The array
+    keeps the series alive.
+    """
+    view: FloatArray = series.to_numpy(allow_copy=False)
+    if view.flags.writeable or not view.size:
+        return np.ascontiguousarray(view) if view.size else np.empty(0)
+    block: Any = (ctypes.c_double * view.size).from_address(view.__array_interface__["data"][0])
+    block.owner = series
+    return np.frombuffer(block, dtype=np.float64)
+
+
+def read_in_place(frame: pl.DataFrame, names: Sequence[str]) -> list[FloatArray]:
+    """Return columns as float64 arrays, null as NaN, where they lie if they are of that type without nulls.
+
+    The arrays must not be written to.
+
+    Raises
+    ------
+    SchemaMismatch
+        If a column is absent or not numeric.
+    """
+    found = []
+    for name in names:
+        if name not in frame.columns:
+            raise SchemaMismatch(f"frame.{name}", "is required; columns are", frame.columns)
+        series = frame[name]
+        if series.dtype == pl.Float64 and series.n_chunks() == 1 and not series.null_count():
+            found.append(in_place(series))
+        else:
+            found += arrays(frame, [name])
     return found

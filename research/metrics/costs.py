@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def gross_gain(net_gain: float, fees: float, slippage: float, funding: float) -> float:
+def gross_gain(net_gain: float, fees: float, slippage: float, funding: float, interest: float = 0.0) -> float:
     """Return what an account would have gained without costs, quote currency.
 
     Parameters
@@ -16,21 +16,23 @@ def gross_gain(net_gain: float, fees: float, slippage: float, funding: float) ->
         Paid, positive.
     funding : float
         Received; negative where more was paid.
+    interest : float
+        Paid on what was borrowed.
 
     Examples
     --------
     >>> gross_gain(100.0, fees=10.0, slippage=5.0, funding=-5.0)
     120.0
     """
-    return net_gain + fees + slippage - funding
+    return net_gain + fees + slippage + interest - funding
 
 
-def cost_share(net_gain: float, fees: float, slippage: float, funding: float) -> float:
-    """Return fees, slippage and paid funding over the gain before them.
+def cost_share(net_gain: float, fees: float, slippage: float, funding: float, interest: float = 0.0) -> float:
+    """Return fees, slippage, interest and paid funding over the gain before them.
 
     Parameters
     ----------
-    net_gain, fees, slippage, funding : float
+    net_gain, fees, slippage, funding, interest : float
         As :func:`gross_gain` takes them.
 
     Returns
@@ -46,7 +48,7 @@ def cost_share(net_gain: float, fees: float, slippage: float, funding: float) ->
     >>> cost_share(-30.0, fees=10.0, slippage=5.0, funding=0.0)
     nan
     """
-    gross = gross_gain(net_gain, fees, slippage, funding)
+    gross = gross_gain(net_gain, fees, slippage, funding, interest)
     if not (math.isfinite(gross) and gross > 0.0):
         return math.nan
-    return (fees + slippage - funding) / gross
+    return (fees + slippage + interest - funding) / gross

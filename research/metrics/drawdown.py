@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from research.errors import InvalidInput
-from research.kernel import FloatArray
-from research.metrics.returns import finite_series
+from research.kernel import FloatArray, kernel
+from research.metrics.returns import finite_series, for_kernel
+
+# One row per drawdown: fields as those of :class:`Drawdown`.
+DRAWDOWNS = np.dtype([("depth", "f8"), ("peak", "i8"), ("trough", "i8"), ("recovery", "i8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,53 @@ def deepest_drawdown(equity: ArrayLike) -> Drawdown:
     peak = int(np.flatnonzero(below[:trough] == 0.0)[-1])
     recovered = np.flatnonzero(values[trough:] >= values[peak])
     return Drawdown(float(below[trough]), peak, trough, trough + int(recovered[0]) if recovered.size else -1)
+
+
+@kernel
+def find_drawdowns(equity: FloatArray, found: NDArray[Any]) -> int:
+    """Write every drawdown of a curve, as many as ``found`` has rows; return how many there are."""
+    count, peak_at, is_under = 0, 0, False
+    for i in range(equity.shape[0]):
+        if equity[i] >= equity[peak_at]:
+            if is_under and count <= found.shape[0]:
+                found[count - 1]["recovery"] = i
+            peak_at, is_under = i, False
+            continue
+        if not is_under:
+            count, is_under = count + 1, True
+        if count <= found.shape[0]:
+            below = (equity[i] - equity[peak_at]) / equity[peak_at]
+            row = found[count - 1]
+            if below < row["depth"]:
+                row["depth"], row["peak"], row["trough"], row["recovery"] = below, peak_at, i, -1
+    return count
+
+
+def drawdowns(equity: ArrayLike) -> NDArray[Any]:
+    """Return every drawdown of a curve: each stretch below a peak, up to where the peak is reached again.
+
+    Parameters
+    ----------
+    equity : (n,) array_like
+        As for :func:`drawdown`, with the equity before the first bar as its first entry.
+
+    Returns
+    -------
+    (m,) array of DRAWDOWNS
+        In order of time. ``peak`` is the last bar at the peak, ``recovery`` -1 in one that has not ended.
+
+    Examples
+    --------
+    >>> drawdowns([100.0, 90.0, 95.0, 100.0, 80.0])["depth"].tolist()
+    [-0.1, -0.2]
+    """
+    values = finite_series(equity, "equity")
+    if values.size and values[0] <= 0:
+        raise InvalidInput("equity[0]", "must be positive", float(values[0]))
+    values = for_kernel(values, np.float64)
+    found = np.zeros(find_drawdowns(values, np.zeros(0, DRAWDOWNS)), DRAWDOWNS)
+    find_drawdowns(values, found)
+    return found
 
 
 def max_drawdown(equity: ArrayLike) -> float:

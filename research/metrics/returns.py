@@ -9,9 +9,10 @@ bars, not calendar days; VaR is the historical percentile, linearly interpolated
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from research.errors import InvalidInput
 from research.kernel import FloatArray, IntArray
@@ -19,7 +20,7 @@ from research.market.bars import NS_PER_DAY
 
 DAYS_PER_YEAR = 365.0
 # A return from two equities carries about 2 ulp of 1; a spread below four is a constant series.
-_NOISE = 4 * np.finfo(np.float64).eps
+NOISE = 4 * float(np.finfo(np.float64).eps)
 
 
 def finite_series(values: ArrayLike, subject: str) -> FloatArray:
@@ -33,6 +34,15 @@ def finite_series(values: ArrayLike, subject: str) -> FloatArray:
     return found
 
 
+def for_kernel(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """Return values as a contiguous, writable array, copied only where they are not one.
+
+    To Numba a strided or read-only array is another type: every kernel would be compiled again.
+    """
+    found = np.ascontiguousarray(values, dtype=dtype)
+    return found if found.flags.writeable else found.copy()
+
+
 def is_constant(returns: FloatArray) -> bool:
     """Return whether returns differ by no more than rounding, so that a ratio to their spread does not exist.
 
@@ -41,7 +51,7 @@ def is_constant(returns: FloatArray) -> bool:
     >>> is_constant(np.full(50, 0.001)), is_constant(np.array([0.001, 0.002]))
     (True, False)
     """
-    return bool(returns.size == 0 or np.ptp(returns) <= _NOISE * (1.0 + np.abs(returns).max()))
+    return bool(returns.size == 0 or np.ptp(returns) <= NOISE * (1.0 + np.abs(returns).max()))
 
 
 def bar_returns(equity: ArrayLike, initial_equity: float | None = None) -> FloatArray:
@@ -73,6 +83,36 @@ def bar_returns(equity: ArrayLike, initial_equity: float | None = None) -> Float
     return found
 
 
+def day_ends(ts: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the UTC days that have a bar, and the index of the last bar of each.
+
+    By bisection: a division for each of a million bars took longer than all other figures together.
+
+    Parameters
+    ----------
+    ts : (n,) array of int64
+        Bar open times, ns UTC, increasing. A bar belongs to the day it opens in.
+
+    Returns
+    -------
+    day : (m,) array of int64
+        Days since the epoch.
+    last : (m,) array of int64
+        Indices into ``ts``, increasing.
+
+    Examples
+    --------
+    >>> day, last = day_ends(np.array([0, 5, NS_PER_DAY, 3 * NS_PER_DAY]))
+    >>> day.tolist(), last.tolist()
+    ([0, 1, 3], [1, 2, 3])
+    """
+    if ts.size == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    days = np.arange(int(ts[0]) // NS_PER_DAY, int(ts[-1]) // NS_PER_DAY + 1)
+    last = np.unique(np.searchsorted(ts, (days + 1) * NS_PER_DAY) - 1)
+    return ts[last] // NS_PER_DAY, last
+
+
 def daily_equity(ts: IntArray, equity: ArrayLike) -> tuple[IntArray, FloatArray]:
     """Return the last equity of each UTC day.
 
@@ -91,9 +131,8 @@ def daily_equity(ts: IntArray, equity: ArrayLike) -> tuple[IntArray, FloatArray]
         At the day's last bar. A first or last day cut short counts as a day.
     """
     values = finite_series(equity, "equity")
-    day = ts // NS_PER_DAY
-    last = np.flatnonzero(np.append(np.diff(day) != 0, True)) if day.size else np.zeros(0, np.int64)
-    return day[last], values[last]
+    day, last = day_ends(ts)
+    return day, values[last]
 
 
 def daily_returns(ts: IntArray, equity: ArrayLike, initial_equity: float) -> FloatArray:

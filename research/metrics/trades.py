@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from research.kernel import FloatArray, IntArray, kernel
-from research.metrics.returns import finite_series, is_constant
+from research.kernel import kernel
+from research.metrics.returns import finite_series, for_kernel, is_constant
 
-# One row per closed trade. `side` is that of the position (+1 long), `qty` positive base units, prices averages;
-# `gross`, `fee` (paid), `funding` (received) and `pnl` = gross - fee + funding in quote currency; `slippage` (paid)
-# is within the prices already; `return_frac` = pnl over the entry's notional; `entry_ts` is the fill that opened
-# the position.
+# One row per closed trade. `leg` and `exit_role` are those of the fill that closed it; `side` is that of the position
+# (+1 long), `qty` positive base units, prices averages; `gross`, `fee` (paid), `funding` (received) and `pnl` = gross -
+# fee + funding in quote currency; `slippage` (paid) is within the prices already; `return_frac` = pnl over the entry's
+# notional; `entry_ts` and `entry_bar` are those of the fill that opened the position.
 TRADES = np.dtype(
     [
+        ("leg", "i8"),
         ("entry_ts", "i8"),
         ("exit_ts", "i8"),
         ("entry_bar", "i8"),
@@ -35,64 +36,79 @@ TRADES = np.dtype(
         ("funding", "f8"),
         ("pnl", "f8"),
         ("return_frac", "f8"),
+        ("exit_role", "i8"),
+    ]
+)
+
+# What a leg's open position has gathered and not yet given to a trade.
+_OPEN = np.dtype(
+    [
+        ("held", "f8"),
+        ("entry_price", "f8"),
+        ("entry_ts", "i8"),
+        ("entry_bar", "i8"),
+        ("fee", "f8"),
+        ("slippage", "f8"),
+        ("funding", "f8"),
     ]
 )
 
 
 @kernel
-def match_fills(
-    ts: IntArray, bar: IntArray, qty: FloatArray, after: FloatArray, price: FloatArray, fee: FloatArray,
-    slippage: FloatArray, funding: FloatArray, trades: NDArray[Any],
-) -> int:  # fmt: skip
-    """Write one trade for every fill that reduces the position; return how many.
+def match_fills(fills: NDArray[Any], legs: NDArray[Any], trades: NDArray[Any]) -> int:
+    """Write one trade for every fill that reduces its leg's position; return how many.
 
-    ``after`` is the position following each fill, exact, so that no residue of summed quantities is left over.
-    ``trades`` must be as long as the fills.
+    The position following each fill is the fills' own, exact, so that no residue of summed quantities is left over.
+    ``legs`` is zeros, one row per leg; ``trades`` must be as long as the fills.
     """
-    count, held, entry_price = 0, 0.0, 0.0
-    entry_ts, entry_bar = 0, 0
-    fees = slips = funds = 0.0  # gathered by the open position and not yet given to a trade
-    for k in range(ts.shape[0]):
-        funds += funding[k]
-        if held != 0.0 and (held > 0.0) != (qty[k] > 0.0):
-            is_reversal = after[k] != 0.0 and (after[k] > 0.0) != (held > 0.0)
-            closed = abs(held) if is_reversal or after[k] == 0.0 else abs(qty[k])
-            exit_share, held_share = closed / abs(qty[k]), closed / abs(held)
+    count = 0
+    for k in range(fills.shape[0]):
+        fill = fills[k]
+        leg = legs[fill["leg"]]
+        qty, after, price, held = fill["qty"], fill["position_qty"], fill["price"], leg["held"]
+        leg["funding"] += fill["funding"]
+        if held != 0.0 and (held > 0.0) != (qty > 0.0):
+            is_reversal = after != 0.0 and (after > 0.0) != (held > 0.0)
+            closed = abs(held) if is_reversal or after == 0.0 else abs(qty)
+            exit_share, held_share = closed / abs(qty), closed / abs(held)
             side = 1.0 if held > 0.0 else -1.0
             row = trades[count]
-            row["entry_ts"], row["exit_ts"] = entry_ts, ts[k]
-            row["entry_bar"], row["exit_bar"] = entry_bar, bar[k]
+            row["leg"], row["exit_role"] = fill["leg"], fill["role"]
+            row["entry_ts"], row["exit_ts"] = leg["entry_ts"], fill["ts"]
+            row["entry_bar"], row["exit_bar"] = leg["entry_bar"], fill["bar"]
             row["side"], row["qty"] = int(side), closed
-            row["entry_price"], row["exit_price"] = entry_price, price[k]
-            gross = side * closed * (price[k] - entry_price)
-            row["gross"] = gross
-            row["fee"] = fees * held_share + fee[k] * exit_share
-            row["slippage"] = slips * held_share + slippage[k] * exit_share
-            row["funding"] = funds * held_share
-            row["pnl"] = gross - row["fee"] + row["funding"]
-            row["return_frac"] = row["pnl"] / (closed * entry_price)
+            row["entry_price"], row["exit_price"] = leg["entry_price"], price
+            row["gross"] = side * closed * (price - leg["entry_price"])
+            row["fee"] = leg["fee"] * held_share + fill["fee"] * exit_share
+            row["slippage"] = leg["slippage"] * held_share + fill["slippage"] * exit_share
+            row["funding"] = leg["funding"] * held_share
+            row["pnl"] = row["gross"] - row["fee"] + row["funding"]
+            row["return_frac"] = row["pnl"] / (closed * leg["entry_price"])
             count += 1
-            fees, slips, funds = fees * (1.0 - held_share), slips * (1.0 - held_share), funds * (1.0 - held_share)
+            leg["fee"] *= 1.0 - held_share
+            leg["slippage"] *= 1.0 - held_share
+            leg["funding"] *= 1.0 - held_share
             if is_reversal:
-                entry_ts, entry_bar, entry_price = ts[k], bar[k], price[k]
-                fees, slips = fee[k] * (1.0 - exit_share), slippage[k] * (1.0 - exit_share)
+                leg["entry_ts"], leg["entry_bar"], leg["entry_price"] = fill["ts"], fill["bar"], price
+                leg["fee"], leg["slippage"] = fill["fee"] * (1.0 - exit_share), fill["slippage"] * (1.0 - exit_share)
         else:
             if held == 0.0:
-                entry_ts, entry_bar, entry_price = ts[k], bar[k], price[k]
+                leg["entry_ts"], leg["entry_bar"], leg["entry_price"] = fill["ts"], fill["bar"], price
             else:
-                entry_price += (price[k] - entry_price) * (qty[k] / after[k])
-            fees, slips = fees + fee[k], slips + slippage[k]
-        held = after[k]
+                leg["entry_price"] += (price - leg["entry_price"]) * (qty / after)
+            leg["fee"] += fill["fee"]
+            leg["slippage"] += fill["slippage"]
+        leg["held"] = after
     return count
 
 
 def closed_trades(fills: NDArray[Any]) -> NDArray[Any]:
-    """Return the closed trades of one account's fills.
+    """Return the closed trades of one account's fills, each leg on its own.
 
     Parameters
     ----------
     fills : array of research.execution.FILLS
-        All fills since the position was last flat, in order.
+        All fills since the positions were last flat, in order; a bar may have any number of them.
 
     Returns
     -------
@@ -100,12 +116,8 @@ def closed_trades(fills: NDArray[Any]) -> NDArray[Any]:
         In the order of their exits. What is still open is not in it.
     """
     trades = np.zeros(fills.shape[0], TRADES)
-    ts, bar, qty, after, price, fee, slippage, funding = (
-        np.ascontiguousarray(fills[name])
-        for name in ("ts", "bar", "qty", "position_qty", "price", "fee", "slippage", "funding")
-    )
-    count = match_fills(ts, bar, qty, after, price, fee, slippage, funding, trades)
-    return trades[:count].copy()
+    legs = np.zeros(int(fills["leg"].max()) + 1 if fills.size else 0, _OPEN)
+    return trades[: match_fills(for_kernel(fills, fills.dtype), legs, trades)]
 
 
 def round_trips(position_qty: ArrayLike) -> int:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from research.kernel import KernelSpec
-from research.risk import volatility_target
+from research.risk import fixed_exposure, volatility_target
 
-SIZERS: dict[str, KernelSpec] = {module.SPEC.name: module.SPEC for module in (volatility_target,)}
+SIZERS: dict[str, KernelSpec] = {module.SPEC.name: module.SPEC for module in (fixed_exposure, volatility_target)}

@@ -286,7 +286,7 @@ class Desk:
         targets[per_decision - 1 :: per_decision] = exposure
         return simulate(
             segment.bars, targets, instrument=self.instrument, costs=self.costs, funding=segment.funding,
-            mark=segment.mark, **self.account,
+            mark=segment.mark, gaps="hold", **self.account,
         )  # fmt: skip
 
 

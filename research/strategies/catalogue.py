@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from research.kernel import KernelSpec
-from research.strategies import threshold, trend
+from research.strategies import crossover, threshold, trend
 
-STRATEGIES: dict[str, KernelSpec] = {module.SPEC.name: module.SPEC for module in (threshold, trend)}
+STRATEGIES: dict[str, KernelSpec] = {module.SPEC.name: module.SPEC for module in (crossover, threshold, trend)}

@@ -95,7 +95,7 @@ def test_equity_on_the_page_begins_at_the_cash(small_build):
     assert drawn[1:].equals(equity)
     assert drawn.row(0, named=True) == {
         "ts": equity["ts"][0], "equity": 10_000.0, "position_lots": 0, "wallet": 0.0, "fee": 0.0, "slippage": 0.0,
-        "funding": 0.0,
+        "funding": 0.0, "interest": 0.0, "maintenance": 0.0, "ambiguous": 0.0, "drawdown": 0.0,
     }  # fmt: skip
 
 

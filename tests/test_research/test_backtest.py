@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from research.backtest import crosscheck_vectorbt, simulate
-from research.backtest.result import PLOT_POINTS
+from research.backtest.figures import PLOT_POINTS
 from research.errors import FundingHole, InvalidInput, MisalignedBars, SchemaMismatch
-from research.execution import Account, Costs
+from research.execution import FILLS, ORDERS, Account, Costs
 from research.market.bars import TS, on_clock
 from research.market.instruments import sample_instrument
 
@@ -77,7 +77,12 @@ def test_the_signal_earns_the_bars_after_its_close():
 def test_frames_of_a_small_run():
     bars = frame_of([100, 100, 102, 104, 104], [100, 102, 104, 104, 104])
     result = simulate(bars, [0.5, np.nan, 0.0, 2e-4, -0.5], instrument=SOL, costs=Costs())
-    assert result.equity.columns == ["ts", "equity", "position_lots", "wallet", "fee", "slippage", "funding"]
+    assert result.equity.columns == [
+        "ts", "equity", "position_lots", "wallet", "fee", "slippage", "funding", "interest", "maintenance", "ambiguous",
+        "drawdown",
+    ]  # fmt: skip
+    assert result.fills.columns == list(FILLS.names)
+    assert result.orders.columns == list(ORDERS.names)
     assert result.equity["ts"].to_list() == bars["ts"].to_list()
     assert result.orders.select("status", "reason").rows() == [
         ("filled", "none"),
@@ -115,7 +120,8 @@ def test_no_trade_is_a_value():
 
 def test_ruin_is_a_value():
     bars = frame_of([100, 100, 150, 400, 400], [100, 150, 390, 400, 400])
-    result = simulate(bars, [-1.0] * 5, instrument=SOL, max_leverage=2.0)
+    marks = frame_of([100] * 5, [100] * 5)  # stays behind: nothing is liquidated before the close that ruins
+    result = simulate(bars, [-1.0] * 5, instrument=SOL, max_leverage=2.0, mark=marks)
     figures = result.metrics()
     assert result.is_ruined
     assert figures["is_ruined"] == 1.0
@@ -128,13 +134,42 @@ def test_ruin_is_a_value():
         result.to_vectorbt()
 
 
+def test_liquidation_is_a_value():
+    # The same without a mark of its own: it moves as the traded price, and the venue comes first.
+    bars = frame_of([100, 100, 150, 400, 400], [100, 150, 390, 400, 400])
+    result = simulate(bars, [-1.0] * 5, instrument=SOL, max_leverage=2.0)
+    figures = result.metrics()
+    assert result.is_ruined
+    assert (figures["total_return"], figures["max_drawdown"]) == (-1.0, -1.0)
+    assert result.orders["reason"].to_list() == ["none", "liquidation"]
+    assert result.fills["role"].to_list() == ["target", "liquidation"]
+    assert result.equity["equity"].to_list()[-3:] == [0.0] * 3
+
+
+def test_a_gap_under_a_position_is_refused_unless_it_is_to_be_held():
+    bars = frame_of([100, 100, math.nan, 100, 100], [100, 100, 100, 100, 100])
+    held = [0.5, math.nan, math.nan, 0.0, math.nan]
+    with pytest.raises(InvalidInput) as caught:
+        simulate(bars, held, instrument=SOL)
+    assert caught.value.subject == "SOLUSDT.bars[2]"
+    assert "gaps='hold'" in str(caught.value)
+    assert "NaN at 2024-01-01T00:02:00" in str(caught.value)
+    assert simulate(bars, held, instrument=SOL, gaps="hold").equity["position_lots"].to_list() == [0, 500, 500, 500, 0]
+    flat = [0.5, 0.0, math.nan, math.nan, math.nan]  # the order to leave waits in the gap: still held in it
+    with pytest.raises(InvalidInput, match=r"bars\[2\]"):
+        simulate(bars, flat, instrument=SOL)
+    assert simulate(bars, [math.nan] * 3 + [0.5, math.nan], instrument=SOL).fills.height == 1
+    with pytest.raises(InvalidInput, match="gaps must be refuse or hold"):
+        simulate(bars, held, instrument=SOL, gaps="fill")
+
+
 def test_a_backtest_equals_bars_pushed_one_at_a_time():
     bars, targets = random_market(600)
     bars = bars.with_columns(
         pl.when(pl.int_range(pl.len()) % 7 == 3).then(np.nan).otherwise(pl.col("close")).alias("close")
     )
     costs = Costs(half_spread_bps=1.0, slippage_bps=1.0)
-    result = simulate(bars, targets, instrument=SOL, costs=costs, latency_bars=1)
+    result = simulate(bars, targets, instrument=SOL, costs=costs, latency_bars=1, gaps="hold")
     live = Account(SOL, costs, latency_bars=1)
     ts = bars["ts"].to_physical().to_numpy()
     columns = [bars[name].to_numpy() for name in ("open", "high", "low", "close")]
@@ -275,7 +310,7 @@ def test_vectorbt_counts_the_same_money(market_data):
     )
     cases.append((real, real_targets, Costs(slippage_bps=1.0), rows))
     for frame, wanted, costs, funding in cases:
-        result = simulate(frame, wanted, instrument=SOL, costs=costs, funding=funding)
+        result = simulate(frame, wanted, instrument=SOL, costs=costs, funding=funding, gaps="hold")
         assert result.ledger.fills.size > 50
         table = crosscheck_vectorbt(result)
         difference = dict(table.select("figure", "difference").rows())

@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research.errors import FingerprintMismatch, FundingHole, InvalidInput, MisalignedBars
-from research.execution import Account, Costs, Reason, Status, exposure_lots, funding_per_bar, in_units, lots_of
+from research.execution import (
+    Account,
+    Costs,
+    Reason,
+    Role,
+    Status,
+    exposure_lots,
+    funding_per_bar,
+    in_units,
+    lots_of,
+)
 from research.execution.funding import EARLY_NS
 from research.execution.rounding import price_to_tick
 from research.market.bars import TS
@@ -430,7 +440,7 @@ def test_a_target_follows_an_order_that_was_refused_at_its_open():
     account = Account(SOL, FREE, 1_000.0, latency_bars=2, max_leverage=50.0)
     opens = [100, 100, 100, 140, 140, 140, 140]  # 40x sized at 100 is 56x at 140: beyond the venue's 50
     ledger = account.push(*make_bars(opens, opens, [40.0, 0.7] + [np.nan] * 5))
-    assert ledger.orders["reason"].tolist() == [Reason.INSUFFICIENT_EQUITY, Reason.NONE]
+    assert ledger.orders["reason"].tolist() == [Reason.INSUFFICIENT_MARGIN, Reason.NONE]
     assert ledger.fills["lots"].tolist() == [50]  # 0.7 * 1,000 / 14
 
 
@@ -456,19 +466,28 @@ def test_a_gap_on_the_way_changes_nothing():
     assert ledger.fills["lots"].tolist() == [500, -800]
 
 
+def steady_mark(n, price=100.0):
+    """Return a mark price that stays where it is: the account is ruined at a traded close before it is liquidated."""
+    return {name: np.full(n, price) for name in ("mark_high", "mark_low", "mark_close")}
+
+
 def test_ruin_cancels_what_is_under_way_and_refuses_what_waits_behind_it():
     account = Account(SOL, FREE, 1_000.0, latency_bars=2, max_leverage=10.0)
     targets = [10.0, np.nan, np.nan, 5.0, -1.0, np.nan, np.nan, np.nan]
-    ledger = account.push(*make_bars([100] * 5 + [80] * 3, [100] * 4 + [80] * 4, targets))
+    bars = make_bars([100] * 5 + [80] * 3, [100] * 4 + [80] * 4, targets, mark=[100] * 8)
+    ledger = account.push(*bars, **steady_mark(8))
     assert account.is_ruined
     assert account.pending().size == 0
-    fates = [(o["target"], o["status"], o["reason"]) for o in ledger.orders]
+    fates = [(o["role"], o["status"], o["reason"]) for o in ledger.orders]
     assert fates == [
-        (10.0, Status.FILLED, Reason.NONE),
-        (5.0, Status.REJECTED, Reason.RUINED),
-        (0.0, Status.FILLED, Reason.RUINED),
-        (-1.0, Status.REJECTED, Reason.RUINED),
+        (Role.TARGET, Status.FILLED, Reason.NONE),
+        (Role.TARGET, Status.REJECTED, Reason.RUINED),
+        (Role.RUIN, Status.FILLED, Reason.RUINED),
+        (Role.TARGET, Status.REJECTED, Reason.RUINED),
     ]
+    asked = ledger.orders["target"]
+    assert asked[[0, 1, 3]].tolist() == [10.0, 5.0, -1.0]
+    assert math.isnan(asked[2])  # nobody's target
 
 
 def test_partial_reduction_and_reversal_go_by_the_average_entry():
@@ -548,13 +567,14 @@ def test_a_fill_beyond_the_venues_leverage_is_refused():
     account = Account(SOL, FREE, 1_000.0, max_leverage=50.0)
     # Sized at 100 with 40x; the open is 80: equity still 1,000, notional 32,000; then a gap up to 140: 56,000 > 50x.
     ledger = account.push(*make_bars([100, 140, 140], [100, 140, 140], [40.0, np.nan, np.nan]))
-    assert ledger.orders["reason"].tolist() == [Reason.INSUFFICIENT_EQUITY]
+    assert ledger.orders["reason"].tolist() == [Reason.INSUFFICIENT_MARGIN]
 
 
 def test_ruin_flattens_at_the_close_and_stops_trading():
     account = Account(SOL, Costs(), 1_000.0, max_leverage=10.0)
-    bars = make_bars([100, 100, 95, 80, 80], [100, 100, 80, 80, 80], [10.0, np.nan, np.nan, -1.0, np.nan])
-    ledger = account.push(*bars)
+    targets = [10.0, np.nan, np.nan, -1.0, np.nan]
+    bars = make_bars([100, 100, 95, 80, 80], [100, 100, 80, 80, 80], targets, mark=[100] * 5)
+    ledger = account.push(*bars, **steady_mark(5))
     assert account.is_ruined
     assert ledger.rows["position_lots"].tolist() == [0, 1000, 0, 0, 0]
     assert (ledger.fills["ts"][-1], ledger.fills["price"][-1]) == (START + 3 * MINUTE, 80.0)
@@ -582,7 +602,7 @@ def test_a_spot_purchase_that_cash_cuts_below_the_minimum_is_refused():
     account = Account(instrument, FREE, 10.0)
     ledger = account.push(*make_bars([10, 20, 20], [10, 20, 20], [1.0, np.nan, np.nan]))  # half a coin is left
     assert [(o["lots"], o["filled_lots"], o["reason"]) for o in ledger.orders] == [
-        (1_000, 0, Reason.INSUFFICIENT_EQUITY)
+        (1_000, 0, Reason.INSUFFICIENT_MARGIN)
     ]
     assert account.wallet == 10.0
 
