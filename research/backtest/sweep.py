@@ -41,7 +41,6 @@ from research.predictor import Predictor
 from research.risk.exits import Exits
 
 BLOCK = 16_384  # bars: the columns of a block and a combination's state fit into a core's second-level cache
-_CHECKPOINT_SECONDS = 30.0
 _FORMAT = "sweep/1"
 
 
@@ -246,7 +245,13 @@ class Sweep:
         return list(found.values())
 
     # ----------------------------------------------------------------- run
-    def run(self, *, progress: bool | None = None, checkpoint: Checkpoint | None = None) -> Swept:
+    def run(
+        self,
+        *,
+        progress: bool | None = None,
+        checkpoint: Checkpoint | None = None,
+        checkpoint_seconds: float = 30.0,
+    ) -> Swept:
         """Run every combination over all bars.
 
         Parameters
@@ -254,7 +259,9 @@ class Sweep:
         progress : bool, optional
             Whether to show a bar; None shows one in terminals and notebooks.
         checkpoint : Checkpoint, optional
-            State is saved there every half minute. A sweep with the same settings over the same bars goes on from it.
+            State is saved there every ``checkpoint_seconds``. A sweep with the same settings over the same bars goes on
+            from it.
+        checkpoint_seconds : float
 
         Raises
         ------
@@ -273,7 +280,7 @@ class Sweep:
             for block in self._blocks(run.last_ts):
                 run.advance(*block)
                 shown.update(block[0].shape[0])
-                if checkpoint is not None and time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
                     checkpoint.save(run.snapshot())
                     saved = time.monotonic()
         if run.bars_done < 2:

@@ -34,7 +34,7 @@ def figures_of(account: Any, initial_cash_quote: float, n_bars: int, bars_per_ye
     depth = float(account["max_drawdown"])
     year = math.sqrt(DAYS_PER_YEAR)
     is_flat = not deviation > NOISE * (1.0 + abs(mean))
-    trades, wins = int(account["trades"]), int(account["wins"])
+    trades, wins, trips = int(account["trades"]), int(account["wins"]), int(account["round_trips"])
     won, lost = float(account["won"]), float(account["lost"])
     fees, slippage = float(account["fees"]), float(account["slippage"])
     funding, interest = float(account["funding"]), float(account["interest"])
@@ -52,14 +52,14 @@ def figures_of(account: Any, initial_cash_quote: float, n_bars: int, bars_per_ye
         "calmar": rate / abs(depth) if depth < 0.0 else math.nan,
         "days": float(days),
         "trades": float(trades),
-        "round_trips": float(account["round_trips"]),
+        "round_trips": float(trips),
         "win_rate": wins / trades if trades else math.nan,
         "profit_factor": _ratio(won, lost),
         "expectancy": float(account["trade_sum"]) / trades if trades else math.nan,
         "payoff_ratio": (won / wins) / (lost / (trades - wins)) if 0 < wins < trades and lost > 0.0 else math.nan,
         "sqn": _sqn(account, trades),
-        "holding_hours": float(account["trade_bars"]) / trades * hours if trades else math.nan,
-        "trades_per_day": trades / days if days else math.nan,
+        "holding_hours": float(account["held_bars"]) / trips * hours if trips else math.nan,
+        "trades_per_day": trades / (n_bars * hours / 24.0) if n_bars else math.nan,
         "exposure_time": float(account["bars_held"]) / n_bars if n_bars else math.nan,
         "turnover": float(account["traded"]) / initial_cash_quote,
         "fees": fees,

@@ -133,11 +133,7 @@ def replace_pending(b: Books, k: int, ts: int) -> None:
     """End an order to a target that has arrived and waits, for a valid open or for volume."""
     j = row_of(b, b.legs[k]["pending_id"])
     if j >= 0:
-        pair_id = b.book[j]["pair_id"]
         end_order(b, j, ts, _REPLACED, _NONE)
-        other = row_of(b, pair_id)
-        if pair_id != 0 and other >= 0:
-            end_order(b, other, ts, _REPLACED, _NONE)
     b.legs[k]["pending_id"] = 0
 
 
@@ -153,6 +149,8 @@ def decide_target(b: Books, k: int, ts: int) -> None:
     if leg["pending_id"] != 0:
         replace_pending(b, k, ts)
     if rule["hedge_leg"] >= 0:
+        if b.legs[rule["hedge_leg"]]["pending_id"] != 0:
+            replace_pending(b, rule["hedge_leg"], ts)
         decide_pair(b, k, ts, target)
         return
     if target * leg["blocked_side"] > 0.0:
@@ -232,8 +230,10 @@ def take_target(b: Books, k: int, ts: int, target: float) -> None:
         hedge = b.rules[k]["hedge_leg"]
         if hedge >= 0 and -target * b.legs[hedge]["blocked_side"] <= 0.0:
             b.legs[hedge]["blocked_side"] = 0
-    if leg["wish"] != leg["standing"] and not math.isnan(leg["last_close"]) and not target_is_under_way(b, k):
-        decide_target(b, k, ts)
+    if leg["wish"] != leg["standing"] and not math.isnan(leg["last_close"]):
+        hedge = b.rules[k]["hedge_leg"]
+        if not (target_is_under_way(b, k) or (hedge >= 0 and target_is_under_way(b, hedge))):
+            decide_target(b, k, ts)
 
 
 @inner_kernel

@@ -34,7 +34,7 @@ from research.execution.decisions import (
 )
 from research.execution.exit_levels import move_stop, update_best
 from research.execution.fills import apply_fill, growth_refusal, price_of, refresh_all
-from research.execution.margin import equity_now, is_breached, maintenance_at, maintenance_now
+from research.execution.margin import equity_now, maintenance_at, maintenance_now
 from research.execution.records import Kind, Reason, Role, Status, TriggerBy
 from research.execution.rounding import SNAP, lots_of, times_unit
 from research.execution.walk import (
@@ -47,15 +47,15 @@ from research.execution.walk import (
     MARK_LOW,
     N_PRICES,
     OPEN,
+    check_margin,
     enter_market,
     is_met,
-    liquidate_account,
+    jump_to,
     meets_anything,
     refresh_bounds,
     stand_at_open,
     walk_leg,
     walk_path,
-    walk_to,
 )
 from research.kernel import FloatArray, IntArray, borrowed, inlined_kernel, inner_kernel, kernel
 from research.market.bars import NS_PER_DAY
@@ -109,7 +109,9 @@ def settle(
             account["funding"] += amount
             paid[0] += amount
             has_changed = True
-    if settings["can_borrow"] != 0 and ts % NS_PER_HOUR == 0:
+    # Full hours that have passed since the bar before opened.
+    hours = ts // NS_PER_HOUR - (ts - settings["step_ns"]) // NS_PER_HOUR if settings["can_borrow"] != 0 else 0
+    if hours > 0:
         interest = 0.0
         for k in range(b.settings[0]["n_legs"]):
             leg = b.legs[k]
@@ -118,6 +120,7 @@ def settle(
                 interest -= leg["qty"] * price * b.rules[k]["base_rate_hourly"]
         if account["wallet"] < 0.0:
             interest -= account["wallet"] * settings["quote_rate_hourly"]
+        interest *= hours
         if interest != 0.0:
             account["wallet"] -= interest
             account["interest"] += interest
@@ -323,9 +326,9 @@ def walk_bar(b: Books, prices: FloatArray, fine: FloatArray, first: int, count: 
     step = prices.copy()
     for m in range(first, first + count):
         fine_prices(step, prices, fine, m)
-        walk_to(b, step, ts, OPEN)
+        jump_to(b, step, ts, OPEN)
         undecided += walk_both(b, step, ts, _OF_FINE)
-    walk_to(b, prices, ts, CLOSE)
+    jump_to(b, prices, ts, CLOSE)
     return undecided
 
 
@@ -382,9 +385,7 @@ def open_bar(b: Books, prices: FloatArray, ts: int) -> None:
             if not (is_between and leg["mark_low_level"] < prices[k, MARK] < leg["mark_high_level"]):
                 walk_leg(b, k, ts, prices[k, OPEN], prices[k, MARK], _NO)
                 has_met = True
-    if b.account[0]["is_ruined"] == 0 and is_breached(b):
-        liquidate_account(b, ts)
-        has_met = True
+    has_met = check_margin(b, ts) or has_met
     if b.account[0]["is_busy"] != 0:
         arrive(b, ts)
         has_met = True
@@ -601,8 +602,11 @@ def pass_quiet(
         last_basis = basis
         if decides:
             leg["last_close"] = leg["now"] = c
-            if has_unit and not math.isnan(unit[i]):
-                leg["unit"] = unit[i]
+            j = i
+            while has_unit and j >= start and math.isnan(unit[j]):
+                j -= 1
+            if has_unit and j >= start:
+                leg["unit"] = unit[j]
             account["equity"] = equity
             take_target(b, _NO, ts[i] + step_ns, target[i])
             refresh_bounds(b)

@@ -58,7 +58,6 @@ def record_trade(b: Books, k: int, closed_qty: float, qty: float, price: float, 
     account["trades"] += 1
     account["trade_sum"] += pnl
     account["trade_sum_squares"] += pnl * pnl
-    account["trade_bars"] += account["bar"] - leg["entry_bar"]
     if pnl > 0.0:
         account["wins"] += 1
         account["won"] += pnl
@@ -102,6 +101,7 @@ def apply_fill(
     leg["lots"], leg["qty"], leg["entry_price"] = after, after_qty, entry
     if is_reduction and (after == 0 or is_opening):
         account["round_trips"] += 1
+        account["held_bars"] += account["bar"] - leg["entry_bar"]
 
     row = b.fills[b.account[0]["fills_written"]]
     row["ts"], row["bar"], row["order_id"], row["leg"], row["role"] = ts, account["bar"], order_id, k, role

@@ -298,17 +298,18 @@ def debts_and_assets(b: Books) -> tuple[float, float]:
 
 
 @inner_kernel
-def is_breached(b: Books) -> bool:
-    """Tell whether the account as a whole must be liquidated at current prices.
+def breach(b: Books) -> int:
+    """Tell whether the account as a whole must be liquidated at current prices: 2 by its margin, 1 by its debt, else 0.
 
     Accounts with one linear leg and isolated positions have a level of their own: :func:`refresh_liquidation`.
     """
     settings = b.settings[0]
+    if settings["is_cross"] != 0 and settings["n_legs"] > 1:
+        maintenance = maintenance_now(b)
+        if maintenance > 0.0 and margin_balance(b) <= maintenance:
+            return 2
     if settings["can_borrow"] != 0:
         owed, owned = debts_and_assets(b)
         if owed > 0.0 and owed >= settings["debt_ratio"] * owned:
-            return True
-    if settings["is_cross"] != 0 and b.settings[0]["n_legs"] > 1:
-        maintenance = maintenance_now(b)
-        return maintenance > 0.0 and margin_balance(b) <= maintenance
-    return False
+            return 1
+    return 0

@@ -140,7 +140,8 @@ class Portfolio:
         self.pairs = tuple((int(a), int(c)) for a, c in pairs)
         self._check_settings()
         self._hedges = dict(self.pairs)
-        self._settings = account_rules(step_ns, margin, limits, intrabar, open_orders)
+        has_spot = any(instrument.market == "spot" for instrument in self.instruments)
+        self._settings = account_rules(step_ns, margin, limits, intrabar, open_orders, has_spot)
         self._boundaries = sorted(
             {terms.from_ns for instrument in self.instruments for terms in instrument.terms}
             | {row[0] for cost in self.costs for row in cost.fee_schedule}
@@ -149,6 +150,7 @@ class Portfolio:
         # Three times the room: the kernel keeps the state of a bar and of a finer bar beside the one at work.
         self._book_rows = book_size(size, open_orders)
         self._room = np.zeros(3, STATE), np.zeros(3 * size, LEG), np.zeros(3 * self._book_rows, BOOK)
+        self._in_force: Records | None = None  # the rules that levels were worked out for
         self._ready: tuple[int, int, tuple[Records, ...]] | None = None  # rules at hand: from, until, arrays
         self._no_fine, self._no_held = np.empty((4, size, 0)), np.empty((size, 0), np.int64)
         account, legs = self._account, self._legs
@@ -203,7 +205,7 @@ class Portfolio:
         try:
             return self._run(times, given, asked, finer)
         except InvalidInput:  # of terms that no longer fit the position
-            self._room, self._ready = kept, None
+            self._room, self._ready, self._in_force = kept, None, None
             raise
 
     def _run(self, ts: IntArray, given: dict[str, FloatArray], commands: Records, fine: FloatArray) -> Ledger:
@@ -321,8 +323,9 @@ class Portfolio:
 
     def enter_rules(self, now: int, rules: Records, tiers: Records) -> None:
         """Express lots in the steps of the rules that come into force, and liquidation levels in their tiers."""
+        if self._in_force is rules:
+            return
         account, legs, book = self._room
-        has_entered = False
         for k, instrument in enumerate(self.instruments):
             term = bisect_right([terms.from_ns for terms in instrument.terms], now) - 1
             before = int(legs[k]["term"])
@@ -331,9 +334,8 @@ class Portfolio:
                 if old != new and int(account["bar"][0]) > 0:
                     _in_new_lots(legs, book[: int(account["n_open"][0])], k, old, new)
                 legs[k]["term"] = term
-                has_entered = True
-        if has_entered:
-            enter_terms(*self.arrays(rules, tiers, _NO_FILLS, _NO_ORDERS))
+        enter_terms(*self.arrays(rules, tiers, _NO_FILLS, _NO_ORDERS))
+        self._in_force = rules
 
     # ----------------------------------------------------------------- standing
     @property
@@ -436,6 +438,7 @@ class Portfolio:
             raise FingerprintMismatch(f"account.snapshot {rule}; received {taken_with.hex()[:16]}")
         if int(account["n_open"][0]) != open_orders.shape[0] or open_orders.shape[0] > self._book.shape[0]:
             raise InvalidInput("account.snapshot", "must hold as many open orders as it says", open_orders.shape[0])
+        self._in_force = self._ready = None
         self._account[:], self._legs[:] = account, legs
         self._book[: open_orders.shape[0]] = open_orders
 
@@ -551,6 +554,12 @@ class Portfolio:
         if found.ndim != 3 or found.shape[:2] != (4, size) or (n and found.shape[2] % n) or (not n and found.size):
             rule = f"must have shape (4, {size}, {n} * m): open, high, low, close of m finer bars a bar"
             raise InvalidInput("account.fine", rule, found.shape)
+        o, h, lo, c = found
+        bad = ~(np.isnan(o + h + lo + c) | ((lo > 0.0) & (h < math.inf) & (lo <= o) & (lo <= c) & (h >= o) & (h >= c)))
+        if bad.any():
+            leg, at = (int(found_at[0]) for found_at in np.nonzero(bad))
+            rule = "must be positive and finite with open and close between low and high, or NaN"
+            raise InvalidInput(f"account.fine[{leg}, {at}]", rule, found[:, leg, at].tolist())
         return found
 
     def _commands(self, commands: Records | None, n: int) -> Records:
@@ -637,7 +646,7 @@ def _in_new_lots(legs: Records, book: Records, k: int, old: float, new: float) -
         rule = f"must be a whole number of the new qty_step {new:g}"
         raise InvalidInput("account.position_qty", rule, float(leg["qty"]))
     leg["lots"], leg["qty"] = lots, in_units(lots, new)
-    for name in ("entry_lots", "tp_left"):
+    for name in ("entry_lots", "tp_left", "tp_taken"):
         leg[name] = math.trunc(float(leg[name]) * old / new * (1.0 + 1e-12))
     for row in book:
         if row["leg"] == k:

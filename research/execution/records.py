@@ -278,7 +278,7 @@ LEG = np.dtype(
 
 # What an account remembers beside its legs and its book, and the figures that it gathers of its own curve: of daily
 # (UTC) returns their number, mean, sum of squared deviations, sums of gains, of losses and of squared losses; of
-# closed trades their number, sums and squares.
+# closed trades their number, sums and squares; `held_bars` are those of ended positions, `bars_held` those with any.
 STATE = np.dtype(
     [
         ("bar", "i8"),
@@ -312,7 +312,7 @@ STATE = np.dtype(
         ("lost", "f8"),
         ("trade_sum", "f8"),
         ("trade_sum_squares", "f8"),
-        ("trade_bars", "i8"),
+        ("held_bars", "i8"),
         ("bar_fee", "f8"),
         ("bar_slippage", "f8"),
         ("fees", "f8"),

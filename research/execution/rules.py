@@ -60,11 +60,13 @@ class Limits:
 
 
 def account_rules(
-    step_ns: int, margin: Margin, limits: Limits, intrabar: str, open_orders: int
+    step_ns: int, margin: Margin, limits: Limits, intrabar: str, open_orders: int, has_spot: bool
 ) -> NDArray[Any]:
     """Return the (1,) array of ACCOUNT_RULES."""
     found = np.zeros(1, ACCOUNT_RULES)
-    found["step_ns"], found["is_cross"], found["can_borrow"] = step_ns, margin.mode == "cross", margin.borrow
+    found["step_ns"], found["is_cross"], found["can_borrow"] = (
+        step_ns, margin.mode == "cross", margin.borrow and has_spot
+    )  # fmt: skip
     found["spot_leverage"], found["debt_ratio"] = margin.spot_leverage, margin.debt_ratio
     found["quote_rate_hourly"] = margin.quote_rate_hourly
     found["max_gross"], found["max_net"] = limits.max_gross, limits.max_net

@@ -25,9 +25,9 @@ from research.execution.costs import fee_quote, taker_price
 from research.execution.exit_levels import next_step, settle_step
 from research.execution.fills import apply_fill, try_fill
 from research.execution.margin import (
+    breach,
     cross_bankruptcy,
     equity_now,
-    is_breached,
     isolated_bankruptcy,
     refresh_liquidation,
 )
@@ -227,6 +227,7 @@ def take_over(b: Books, k: int, ts: int, is_within: int) -> None:
     apply_fill(b, k, ts, lots, price, price, fee, order_id, _LIQUIDATION, _NO, is_within)
     end_void_orders(b, k, ts)
     if b.settings[0]["is_cross"] != 0:
+        account["wallet"] = 0.0  # but for the rounding of its last fill
         close_account(b, ts)
 
 
@@ -244,24 +245,27 @@ def record_own(b: Books, k: int, ts: int, lots: int) -> int:
 
 @inner_kernel
 def close_account(b: Books, ts: int) -> None:
-    """End an account that was liquidated as a whole: nothing is left and nothing trades any more."""
-    b.account[0]["wallet"] = 0.0
+    """End an account that was liquidated as a whole: nothing trades any more."""
     b.account[0]["is_ruined"] = 1
     end_all_orders(b, ts)
 
 
 @inner_kernel
-def liquidate_account(b: Books, ts: int) -> None:
-    """Sell everything at current prices after a breach of the account's margin.
+def check_margin(b: Books, ts: int) -> bool:
+    """Sell everything at current prices where the account's margin is breached; tell whether it was.
 
-    Of perpetuals in cross margin what is left is forfeited, as the fee of the last fill; spot that was borrowed for
-    leaves the rest with the account.
+    A breach of the cross margin of perpetuals takes all that is left, as the fee of the last fill, and leaves a debt where
+    the prices have gone beyond it. Where the debt of spot positions is too large, the rest stays with the account.
     """
     account = b.account[0]
+    kind = 0
+    if account["is_ruined"] == 0:
+        kind = breach(b)
+    if kind == 0:
+        return False
     account["liquidations"] += 1
-    is_forfeit = b.settings[0]["is_cross"] != 0 and has_perpetual(b)
-    last = -1
-    for k in range(b.settings[0]["n_legs"]):
+    n_legs, last = b.settings[0]["n_legs"], -1
+    for k in range(n_legs):
         if b.legs[k]["lots"] != 0:
             last = k
     for k in range(last + 1):
@@ -273,23 +277,16 @@ def liquidate_account(b: Books, ts: int) -> None:
         qty = times_unit(lots, rule["qty_step"], rule["step_inverse"])
         price = taker_price(rule, leg["now"], side, leg["unit"], leg["bar_volume"], qty)
         fee = fee_quote(qty, price, rule["liquidation_frac"])
-        if is_forfeit and k == last:
+        if kind == 2 and k == last:
             gain = -qty * price if rule["is_spot"] != 0 else leg["qty"] * (price - leg["entry_price"])
-            fee = account["wallet"] + gain
+            fee = max(account["wallet"] + gain, 0.0)
         order_id = record_own(b, k, ts, lots)
         apply_fill(b, k, ts, lots, leg["now"], price, fee, order_id, _LIQUIDATION, _NO, _YES)
         end_void_orders(b, k, ts)
-    if is_forfeit:
+    if kind == 2:
+        account["wallet"] = min(account["wallet"], 0.0)
         close_account(b, ts)
-
-
-@inner_kernel
-def has_perpetual(b: Books) -> bool:
-    """Tell whether a linear leg holds a position."""
-    for k in range(b.settings[0]["n_legs"]):
-        if b.rules[k]["is_spot"] == 0 and b.legs[k]["lots"] != 0:
-            return True
-    return False
+    return True
 
 
 @inner_kernel
@@ -335,8 +332,18 @@ def walk_to(b: Books, prices: FloatArray, ts: int, column: int) -> None:
     for k in range(b.settings[0]["n_legs"]):
         if b.legs[k]["is_gap"] == 0:
             walk_leg(b, k, ts, prices[k, column], prices[k, MARK + column], _YES)
-    if b.account[0]["is_ruined"] == 0 and is_breached(b):
-        liquidate_account(b, ts)
+    check_margin(b, ts)
+
+
+@inner_kernel
+def jump_to(b: Books, prices: FloatArray, ts: int, column: int) -> None:
+    """Put every leg at a price of its bar at once: what lies between is met there, limits at their own price."""
+    for k in range(b.settings[0]["n_legs"]):
+        leg = b.legs[k]
+        if leg["is_gap"] == 0:
+            leg["now"], leg["mark_now"] = prices[k, column], prices[k, MARK + column]
+            walk_leg(b, k, ts, leg["now"], leg["mark_now"], _YES)
+    check_margin(b, ts)
 
 
 @inner_kernel
@@ -445,7 +452,7 @@ def meets_anything(b: Books, prices: FloatArray) -> bool:
             for k in range(b.settings[0]["n_legs"]):
                 if b.legs[k]["is_gap"] == 0:
                     b.legs[k]["now"], b.legs[k]["mark_now"] = prices[k, column], prices[k, MARK + column]
-            if is_breached(b):
+            if breach(b) != 0:
                 stand_at_open(b, prices)
                 return True
         stand_at_open(b, prices)

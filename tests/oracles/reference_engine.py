@@ -340,6 +340,7 @@ class ReferenceEngine:
         self.legs = [Leg(index, dated[0][1]) for index, dated in enumerate(self.dated_rules)]
         self.is_cross = self.margin.mode == "cross"
         self.leverage = exact(self.margin.leverage)
+        self.borrows = self.margin.borrow and any(leg.rules.is_spot for leg in self.legs)
         self.has_linear = any(not leg.rules.is_spot for leg in self.legs)
         self.fee = self.slippage = self.funding = self.interest = Fraction(0)
         self.ts = 0
@@ -387,36 +388,39 @@ class ReferenceEngine:
 
     def settle(self, bars: Sequence[Bar]) -> None:
         """Pay funding and interest on what was held before the open."""
-        hourly = self.margin.borrow and self.ts % HOUR_NS == 0
+        hours = self.ts // HOUR_NS - (self.ts - self.step_ns) // HOUR_NS if self.borrows else 0
         for leg, bar in zip(self.legs, bars, strict=True):
             price = leg.last_close if bar.is_gap else bar.open
             if leg.rules.is_spot:
-                if hourly and leg.lots < 0:
-                    self.interest -= leg.qty * price * leg.rules.base_rate
+                if hours and leg.lots < 0:
+                    self.interest -= leg.qty * price * leg.rules.base_rate * hours
             elif leg.lots:
                 received = -leg.qty * (bar.mark or price) * bar.funding_rate
                 self.funding += received
                 leg.funding_since_fill += received
         self.cash += self.funding - self.interest
-        if hourly and self.wallet < 0:
-            on_quote = -self.wallet * exact(self.margin.quote_rate_hourly)
+        if self.wallet < 0:
+            on_quote = -self.wallet * exact(self.margin.quote_rate_hourly) * hours
             self.interest += on_quote
             self.cash -= on_quote
 
     def jump_to_open(self, bars: Sequence[Bar]) -> None:
-        """Do what the open does to all that was at the venue before: the price has not been anywhere between."""
+        """Do what the open does to all that was at the venue before."""
         for leg, bar in zip(self.legs, bars, strict=True):
             leg.is_gap, leg.entered_within = bar.is_gap, False
-            leg.now = leg.mark_now = leg.last_close if bar.is_gap else bar.open
+            leg.now = leg.mark_now = leg.last_close
             if not bar.is_gap:
-                leg.mark_now = bar.mark or bar.open
                 leg.volume, cap = bar.volume, leg.rules.volume_cap
                 unlimited = cap is None or bar.volume is None
                 leg.left = math.inf if unlimited else whole(cap * bar.volume / leg.rules.step)
-        for leg in self.legs:
-            if not leg.is_gap:
-                self.move(leg, leg.now, leg.mark_now)
-        self.check_account()
+        self.jump([None if bar.is_gap else (bar.open, bar.mark or bar.open) for bar in bars])
+
+    def jump(self, ends: Sequence[tuple | None]) -> None:
+        """Put the legs at new prices: what is met is met there, since the price has not been anywhere between."""
+        for leg, end in zip(self.legs, ends, strict=True):
+            if end is not None:
+                leg.now, leg.mark_now = end
+        self.go_to(ends)
 
     def receive_orders(self) -> None:
         """Let orders that were under way reach the venue, the older first; in a gap there is no venue to reach."""
@@ -503,11 +507,11 @@ class ReferenceEngine:
         for i in range(next(len(bar.fine) for bar in bars if not bar.is_gap)):
             # Finer bars have no marks; Bar.basis() of a fine bar is to be that of the whole bar.
             fine = [Bar() if bar.is_gap else Bar(*bar.fine[i], mark=bar.fine[i][0] + bar.basis()) for bar in bars]
-            self.go_to([None if bar.is_gap else (bar.open, bar.mark) for bar in fine])
+            self.jump([None if bar.is_gap else (bar.open, bar.mark) for bar in fine])
             outcome, difference = self.either_path([None if bar.is_gap else bar.points() for bar in fine])
             self.become(outcome)
             total += difference
-        self.go_to([None if bar.is_gap else bar.points()["close"] for bar in bars])
+        self.jump([None if bar.is_gap else bar.points()["close"] for bar in bars])
         return total
 
     def either_path(self, points: Sequence[dict | None]) -> tuple[ReferenceEngine, Fraction]:
@@ -866,7 +870,7 @@ class ReferenceEngine:
                 self.close_all(Role.LIQUIDATION, Reason.LIQUIDATION, takes_rest=True)
                 self.end_account(self.ts)
                 return
-        if self.margin.borrow:
+        if self.borrows:
             owned, owed = self.balance()
             if owed > 0 and owed >= exact(self.margin.debt_ratio) * owned:
                 self.close_all(Role.LIQUIDATION, Reason.LIQUIDATION)
@@ -880,7 +884,7 @@ class ReferenceEngine:
             fee_frac = leg.rules.liquidation_fee(self.ts) if role == Role.LIQUIDATION else leg.rules.fee(False, self.ts)
             fee = abs(leg.qty) * price * fee_frac
             if takes_rest and leg is held[-1]:
-                fee = self.cash - lots * leg.rules.step * price
+                fee = max(self.cash - lots * leg.rules.step * price, Fraction(0))  # what is missing stays a debt
             order = self.new_order(leg, role, Kind.MARKET, lots, self.ts if ts is None else ts)
             self.fill(order, lots, price, leg.now, fee, ts=ts, reason=reason)
 
@@ -994,9 +998,11 @@ class ReferenceEngine:
             leg.was_broken_even = True
             self.move_stop(leg, leg.entry * (1 + side * exits.break_even_offset), Role.BREAK_EVEN)
         activation = self.distance(leg, exits.trail_activation)
-        level = None
+        # A trailing stop without activation trails at once, even if the best price is worse than an averaged entry.
+        is_active = activation is not None and (activation == 0 or gain >= activation)
         self.ladder_lots(leg)  # passes over what is too small
-        if exits.trail != "none" and activation is not None and gain >= activation and leg.tp_next >= exits.trail_after:
+        level = None
+        if is_active and leg.tp_next >= exits.trail_after:
             if exits.trail == "unit" and leg.unit is not None:
                 level = leg.best - side * exits.trail_distance * leg.unit
             elif exits.trail == "level":

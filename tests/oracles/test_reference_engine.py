@@ -484,7 +484,7 @@ def spot_cases(draw):
     commands = commands_of(d, columns, (instrument,), cash, draw(st.sampled_from([0.0, 0.3])), most)
     return d.case(
         (instrument,), columns, (costs_of(draw),), margin, (exits,), max_leverage=most, cash=cash, commands=commands,
-        step_ns=draw(st.sampled_from([15, 60])) * MINUTE_NS,
+        step_ns=draw(st.sampled_from([15, 60, 240])) * MINUTE_NS,
     )  # fmt: skip
 
 
