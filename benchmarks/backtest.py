@@ -2,10 +2,10 @@
 
     python -m benchmarks.backtest [PART ...]
 
-Every side runs in a process of its own, so that peaks are apart, after a run that compiles. Times of sweeps are from bars in
-memory to a table of Sharpe ratio, maximum drawdown, return and thirty other figures; vectorbt computes those three, tuned
-(columns in chunks, cheaper metrics, an allocator that keeps memory: see ``peers_vectorbt``) and as documented (all columns at
-once).
+Every side runs in a process of its own, so that peaks are apart, after a run that compiles. Times of sweeps are from
+bars in memory to a table of Sharpe ratio, maximum drawdown, return and thirty other figures; vectorbt computes those
+three, tuned (columns in chunks, an allocator that keeps memory: see ``peers_vectorbt``) and as documented (all columns
+at once).
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def fine_spot() -> Any:
 
 def rows_of(n_combinations: int) -> list[dict[str, int]]:
     """Return the grid."""
-    return [
-        {"features.fast.length": int(f), "features.slow.length": int(s)} for f, s in crossover_grid(n_combinations)
-    ]
+    return [{"features.fast.length": int(f), "features.slow.length": int(s)} for f, s in crossover_grid(n_combinations)]
 
 
 def cheap_sweep(bars: Any, n_combinations: int, threads: int) -> Any:

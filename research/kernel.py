@@ -29,7 +29,7 @@ import numba
 import numba.core.config
 import numpy as np
 from llvmlite import ir
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from numpy.typing import ArrayLike, NDArray
 
 from research.errors import InvalidInput
@@ -46,6 +46,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 _CACHE_BASE = Path(numba_config.CACHE_DIR) if numba_config.CACHE_DIR else _ROOT / ".cache" / "kernels"
 _DECORATING = threading.Lock()
 POLICY: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+_OUTER: dict[str, Any] = {**POLICY, "no_cfunc_wrapper": True}  # nothing calls kernels through C
+_INNER: dict[str, Any] = {**_OUTER, "no_cpython_wrapper": True}
 
 
 def kernel(function: F) -> F:
@@ -65,21 +67,21 @@ def kernel(function: F) -> F:
     callable
         The compiled dispatcher; ``.py_func`` is the plain function.
     """
-    return _compiled(function, numba.njit(**POLICY, no_cfunc_wrapper=True)(function))
+    return _compiled(function, numba.njit(**_OUTER)(function))
 
 
 def inner_kernel(function: F) -> F:
     """Compile a helper that only kernels call, under the same policy as :func:`kernel`.
 
-    It cannot be called from Python (but for ``NUMBA_DISABLE_JIT=1``). For helpers that take a dozen arrays the code to do
-    so is most of what would be compiled: the account's kernels take 37 s of processor time without it and 53 with it.
+    It cannot be called from Python (but for ``NUMBA_DISABLE_JIT=1``). For helpers that take a dozen arrays the code to
+    do so is most of what would be compiled: the account's kernels took 37 s of processor time without it, 53 with it.
 
     Parameters
     ----------
     function : callable
         As for :func:`kernel`.
     """
-    return _compiled(function, numba.njit(**POLICY, no_cfunc_wrapper=True, no_cpython_wrapper=True)(function))
+    return _compiled(function, numba.njit(**_INNER)(function))
 
 
 def inlined_kernel(function: F) -> F:
@@ -92,9 +94,7 @@ def inlined_kernel(function: F) -> F:
     function : callable
         As for :func:`kernel`.
     """
-    return _compiled(
-        function, numba.njit(**POLICY, no_cfunc_wrapper=True, no_cpython_wrapper=True, forceinline=True)(function)
-    )
+    return _compiled(function, numba.njit(**_INNER, forceinline=True)(function))
 
 
 def _compiled(function: F, compiled: Any) -> Any:
@@ -116,13 +116,22 @@ def _compiled(function: F, compiled: Any) -> Any:
     return compiled
 
 
-@intrinsic
-def borrowed(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - Numba's signature
-    """Return an array without its reference count, for kernels that hand many arrays on to one another.
+def constant(value: int) -> int:
+    """Return a whole number as kernels shall read it from a module.
 
-    Numba counts references to every array at every call with locked instructions: half of the time that an account's
-    event took (390 ns against 150). The caller of the kernel keeps the array alive.
+    To Numba a plain int is a type of its own, and a kernel that it is handed to is compiled for each value once more:
+    the account's took 95 s to compile instead of 55. An ``IntEnum`` member is looked up at every use.
     """
+    return np.int64(value)  # type: ignore[return-value]  # an int in all but its type
+
+
+def truth(value: bool) -> bool:
+    """Return a truth value as kernels shall read it from a module; see :func:`constant`."""
+    return np.bool_(value)  # type: ignore[return-value]  # a bool in all but its type
+
+
+@intrinsic
+def _borrowed(typing_context: Any, array: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -131,6 +140,20 @@ def borrowed(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - Numba's 
         return found._getvalue()
 
     return array(array), generate
+
+
+def borrowed(array):  # type: ignore[no-untyped-def]  # its signature must be that of the overload
+    """Return an array without its reference count, inside a kernel that hands many arrays on to others.
+
+    Numba counts references to every array at every call, with locked instructions. The caller of the kernel keeps the
+    array alive.
+    """
+    return array
+
+
+@overload(borrowed)
+def _borrowed_array(array):  # type: ignore[no-untyped-def]
+    return lambda array: _borrowed(array)  # type: ignore[call-arg]  # the compiler gives the context
 
 
 def source_key(path: Path) -> str:

@@ -219,7 +219,10 @@ class Policy:
         digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
         kernels: list[Any] = [self.rule.strategy.kernel, self.rule.sizer.kernel, resample_bars, advance, first_fault]
         # What stands between the kernels is Python, and decides as well: order of columns, lots, leverage, scores.
-        between = [inspect.getfile(part) for part in (Policy, Predictor, FeatureStream, Timeframe, Resampler, Account, Portfolio, rules_of)]
+        between = [
+            inspect.getfile(part)
+            for part in (Policy, Predictor, FeatureStream, Timeframe, Resampler, Account, Portfolio, rules_of)
+        ]
         digest.update(code_hash(kernels, between).encode())
         return digest.hexdigest()
 

@@ -157,7 +157,7 @@ def column_of(given: Column, ts: IntArray, subject: str) -> FloatArray:
 
 
 def mark_columns(mark: pl.DataFrame | None, ts: IntArray, step_ns: int) -> dict[str, FloatArray]:
-    """Return the mark price at each bar's open and, if it is known, its way through the bar; NaN where there is none."""
+    """Return the mark price at each bar's open and, if known, its way through the bar; NaN where there is none."""
     if mark is None:
         return {}
     times = epoch_ns(mark)

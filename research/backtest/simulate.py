@@ -80,7 +80,8 @@ def simulate(
     max_leverage : float
         Bound of the targets.
     intrabar : str
-        ``worse`` keeps, of a bar's two possible orders of events, the one that leaves less equity; ``better`` the other.
+        ``worse`` keeps, of a bar's two possible orders of events, the one that leaves less equity; ``better`` the
+        other.
     gaps : str
         ``refuse`` raises where a bar is a gap while a position is open, since its equity is then not known; ``hold``
         keeps the last close.

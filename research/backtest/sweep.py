@@ -7,9 +7,7 @@ distinct rule, and every combination's account passes over the block before the 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +18,9 @@ import polars as pl
 
 from research.backtest.combinations import Combination, Combinations, Grid, rows_of
 from research.backtest.legs import PATH, mark_columns
+from research.backtest.packing import packed, parquet_of, unpacked
 from research.backtest.simulate import latency_in_bars
+from research.backtest.stopwatch import Stopwatch
 from research.backtest.swept import figures_of, last_day
 from research.errors import FingerprintMismatch, InvalidInput, MisalignedBars, SchemaMismatch
 from research.execution.account import Account
@@ -198,9 +198,9 @@ class Sweep:
         seconds = []
         for _ in range(3):
             run = _Run(self, sample)
-            begin = time.perf_counter()
+            watch = Stopwatch()
             run.advance(*first)
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(watch.seconds)
         n_sampled = sum(len(group.members) for group in sample)
         n_bars, share = first[0].shape[0], len(self._combinations) / n_sampled
         per_million = min(seconds) * share / n_bars * 1e6 / self._speed_up(len(sample))
@@ -275,14 +275,14 @@ class Sweep:
         resumed = None if checkpoint is None else checkpoint.load()
         if resumed is not None:
             run.restore(resumed)
-        saved = time.monotonic()
+        watch = Stopwatch()
         with _progress(progress, self._total(), run.bars_done) as shown:
             for block in self._blocks(run.last_ts):
                 run.advance(*block)
                 shown.update(block[0].shape[0])
-                if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
+                if checkpoint is not None and watch.seconds >= checkpoint_seconds:
                     checkpoint.save(run.snapshot())
-                    saved = time.monotonic()
+                    watch.reset()
         if run.bars_done < 2:
             raise InvalidInput("sweep.bars", "must have at least 2 rows", run.bars_done)
         if checkpoint is not None:
@@ -383,8 +383,8 @@ class Swept:
     table : polars.DataFrame
         One row per combination: parameters by path, and figures.
     daily : polars.DataFrame or None
-        ``day`` (date, UTC) and one column of daily returns for each combination, named by its row; None if they were not
-        asked for. Overfitting statistics read it.
+        ``day`` (date, UTC) and one column of daily returns for each combination, named by its row; None if they were
+        not asked for. Overfitting statistics read it.
     """
 
     table: pl.DataFrame
@@ -392,9 +392,9 @@ class Swept:
 
     def to_files(self) -> dict[str, bytes]:
         """Return the tables as Parquet files: ``table.parquet``, and ``daily.parquet`` if there is one."""
-        found = {"table.parquet": _parquet(self.table)}
+        found = {"table.parquet": parquet_of(self.table.to_arrow())}
         if self.daily is not None:
-            found["daily.parquet"] = _parquet(self.daily)
+            found["daily.parquet"] = parquet_of(self.daily.to_arrow())
         return found
 
 
@@ -447,9 +447,7 @@ class _Run:
             for k in range(len(self.groups)):
                 self._take(k, block, 0)
         else:
-            threads = len(self.rooms)
-            list(self.pool.map(lambda w: [self._take(k, block, w) for k in range(w, len(self.groups), threads)],
-                               range(threads)))  # fmt: skip
+            list(self.pool.map(lambda worker: self._take_share(block, worker), range(len(self.rooms))))
         self.bars_done += n
         self.first_ts = int(ts[0]) if self.first_ts is None else self.first_ts
         self.last_ts = int(ts[-1])
@@ -475,6 +473,11 @@ class _Run:
         needs_score = any(rule.needs_score for rule in self.rules)
         score = sweep._predictor.predict(np.ascontiguousarray(features.T)) if needs_score else np.empty(0)
         return features, score, index
+
+    def _take_share(self, block: _Block, worker: int) -> None:
+        """Take one worker's share of the groups over a block."""
+        for k in range(worker, len(self.groups), len(self.rooms)):
+            self._take(k, block, worker)
 
     def _take(self, k: int, block: _Block, worker: int) -> None:
         """Decide once and take all accounts of a group over a block."""
@@ -533,9 +536,7 @@ class _Run:
         for index, account in self.accounts.items():
             arrays[f"account{index}"] = _bytes(account.snapshot())
             arrays[f"daily{index}"] = self.daily[index]
-        packed = io.BytesIO()
-        np.savez(packed, **arrays)
-        return packed.getvalue()
+        return packed(arrays)
 
     def restore(self, state: bytes) -> None:
         """Go on from a snapshot of the same sweep.
@@ -547,11 +548,8 @@ class _Run:
         FingerprintMismatch
             If they are of another sweep.
         """
-        try:
-            arrays = np.load(io.BytesIO(state), allow_pickle=False)
-            header = arrays["header"].tobytes().decode()
-        except (OSError, ValueError, KeyError) as error:
-            raise InvalidInput("checkpoint", f"must be one of a sweep: {error}", state[:8]) from error
+        arrays = unpacked(state)
+        header = arrays["header"].tobytes().decode()
         if header != f"{_FORMAT} {self.sweep.fingerprint}":
             raise FingerprintMismatch(f"checkpoint is of another sweep: {header[:24]}; remove it to begin anew")
         self.first_ts, self.last_ts, self.bars_done = (int(value) for value in arrays["clock"])
@@ -586,12 +584,6 @@ class _Block:
 
 def _bytes(content: bytes) -> Any:
     return np.frombuffer(content, np.uint8)
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    packed = io.BytesIO()
-    frame.write_parquet(packed)
-    return packed.getvalue()
 
 
 def _progress(progress: bool | None, total: int | None, done: int) -> Any:

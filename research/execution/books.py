@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from research.execution.records import BOOK_CAPACITY, Kind, Reason, Role, Status
-from research.kernel import inlined_kernel, inner_kernel
+from research.kernel import constant, inlined_kernel, inner_kernel
 
 Records = Any  # NumPy structured arrays and their rows, fields as in research.execution.records
 Record = Any
 
-# Kernels read NumPy integers: an IntEnum member inside one is looked up at every use, and a plain int is a literal type, for
-# each value of which the called kernel is compiled once more (the account took 95 s to compile instead of 30).
-_REJECTED, _CANCELLED = np.int64(Status.REJECTED), np.int64(Status.CANCELLED)
-_RUINED, _NOTHING_TO_REDUCE = np.int64(Reason.RUINED), np.int64(Reason.NOTHING_TO_REDUCE)
-_TARGET, _TIME_STOP, _VOLATILITY = np.int64(Role.TARGET), np.int64(Role.TIME_STOP), np.int64(Role.VOLATILITY)
-_CANCEL = np.int64(Kind.CANCEL)
+_REJECTED, _CANCELLED = constant(Status.REJECTED), constant(Status.CANCELLED)
+_RUINED, _NOTHING_TO_REDUCE = constant(Reason.RUINED), constant(Reason.NOTHING_TO_REDUCE)
+_TARGET, _TIME_STOP, _VOLATILITY = constant(Role.TARGET), constant(Role.TIME_STOP), constant(Role.VOLATILITY)
+_CANCEL = constant(Kind.CANCEL)
 
 PER_LEG = 8  # rows of the book beyond its capacity that each leg's targets and exits may need
 

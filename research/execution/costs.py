@@ -53,8 +53,8 @@ class Costs:
 
     References
     ----------
-    .. [1] R. Almgren, C. Thum, E. Hauptmann, H. Li, "Direct Estimation of Equity Market Impact", Risk 18(7), 2005: impact
-       grows with a power of the order's share of the volume, near 0.5 to 0.6.
+    .. [1] R. Almgren, C. Thum, E. Hauptmann, H. Li, "Direct Estimation of Equity Market Impact", Risk 18(7), 2005:
+       impact grows with a power of the order's share of the volume, near 0.5 to 0.6.
 
     Examples
     --------
@@ -202,7 +202,9 @@ def sized_slippage(rule: Record, reference: float, unit: float, volume: float, q
 def taker_price(rule: Record, reference: float, side: int, unit: float, volume: float, qty: float) -> float:
     """Return the price at which a market order over ``qty`` is filled."""
     extra = sized_slippage(rule, reference, unit, volume, qty)
-    return on_tick(reference * (1.0 + side * rule["adverse_frac"]) + side * extra, rule["tick"], rule["tick_inverse"], side)
+    return on_tick(
+        reference * (1.0 + side * rule["adverse_frac"]) + side * extra, rule["tick"], rule["tick_inverse"], side
+    )
 
 
 @kernel

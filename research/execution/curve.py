@@ -12,7 +12,7 @@ from research.market.bars import NS_PER_DAY
 
 @kernel
 def end_day(account: Record, equity: float, daily: FloatArray) -> None:
-    """Take the return of the day under way, which ends with ``equity``, into the sums; write it where ``daily`` has room.
+    """Take the return of the day under way, which ends with ``equity``, into the sums; write it if there is room.
 
     Sums of squares are of deviations from the running mean (Welford), so that small returns lose no digits.
     """

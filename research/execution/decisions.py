@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from research.execution.books import (
     Books,
     Record,
@@ -16,19 +14,19 @@ from research.execution.books import (
 )
 from research.execution.records import Kind, Reason, Role, Status
 from research.execution.rounding import SNAP, exposure_lots, lots_of, times_unit, whole_within
-from research.kernel import inlined_kernel, inner_kernel, kernel
+from research.kernel import constant, inlined_kernel, inner_kernel, kernel
 
-_FILLED, _REJECTED, _REPLACED = np.int64(Status.FILLED), np.int64(Status.REJECTED), np.int64(Status.REPLACED)
-_CANCELLED = np.int64(Status.CANCELLED)
-_NONE, _RUINED, _ABOVE_LEVERAGE = np.int64(Reason.NONE), np.int64(Reason.RUINED), np.int64(Reason.ABOVE_LEVERAGE)
-_INSUFFICIENT_MARGIN, _EXIT_UNKNOWN = np.int64(Reason.INSUFFICIENT_MARGIN), np.int64(Reason.EXIT_UNKNOWN)
-_BELOW_MIN_QTY, _ABOVE_MAX_QTY = np.int64(Reason.BELOW_MIN_QTY), np.int64(Reason.ABOVE_MAX_QTY)
-_BELOW_MIN_NOTIONAL, _EXPOSURE_LIMIT = np.int64(Reason.BELOW_MIN_NOTIONAL), np.int64(Reason.EXPOSURE_LIMIT)
-_TOO_MANY_ORDERS, _NO_PRICE = np.int64(Reason.TOO_MANY_ORDERS), np.int64(Reason.NO_PRICE)
-_BY_COMMAND, _UNKNOWN_TAG = np.int64(Reason.BY_COMMAND), np.int64(Reason.UNKNOWN_TAG)
-_TARGET, _COMMAND, _CANCEL_ROLE = np.int64(Role.TARGET), np.int64(Role.COMMAND), np.int64(Role.CANCEL)
-_TIME_STOP, _VOLATILITY = np.int64(Role.TIME_STOP), np.int64(Role.VOLATILITY)
-_MARKET, _CANCEL = np.int64(Kind.MARKET), np.int64(Kind.CANCEL)
+_FILLED, _REJECTED, _REPLACED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.REPLACED)
+_CANCELLED = constant(Status.CANCELLED)
+_NONE, _RUINED, _ABOVE_LEVERAGE = constant(Reason.NONE), constant(Reason.RUINED), constant(Reason.ABOVE_LEVERAGE)
+_INSUFFICIENT_MARGIN, _EXIT_UNKNOWN = constant(Reason.INSUFFICIENT_MARGIN), constant(Reason.EXIT_UNKNOWN)
+_BELOW_MIN_QTY, _ABOVE_MAX_QTY = constant(Reason.BELOW_MIN_QTY), constant(Reason.ABOVE_MAX_QTY)
+_BELOW_MIN_NOTIONAL, _EXPOSURE_LIMIT = constant(Reason.BELOW_MIN_NOTIONAL), constant(Reason.EXPOSURE_LIMIT)
+_TOO_MANY_ORDERS, _NO_PRICE = constant(Reason.TOO_MANY_ORDERS), constant(Reason.NO_PRICE)
+_BY_COMMAND, _UNKNOWN_TAG = constant(Reason.BY_COMMAND), constant(Reason.UNKNOWN_TAG)
+_TARGET, _COMMAND, _CANCEL_ROLE = constant(Role.TARGET), constant(Role.COMMAND), constant(Role.CANCEL)
+_TIME_STOP, _VOLATILITY = constant(Role.TIME_STOP), constant(Role.VOLATILITY)
+_MARKET, _CANCEL = constant(Kind.MARKET), constant(Kind.CANCEL)
 
 
 @inner_kernel
@@ -49,7 +47,10 @@ def within_limits(b: Books, k: int, desired: int) -> int:
     gross = net = 0.0
     for i in range(b.settings[0]["n_legs"]):
         if i != k and not math.isnan(b.legs[i]["last_close"]):
-            value = times_unit(planned_lots(b, i), b.rules[i]["qty_step"], b.rules[i]["step_inverse"]) * b.legs[i]["last_close"]
+            value = (
+                times_unit(planned_lots(b, i), b.rules[i]["qty_step"], b.rules[i]["step_inverse"])
+                * b.legs[i]["last_close"]
+            )
             gross, net = gross + abs(value), net + value
     equity, side = b.account[0]["equity"], 1 if desired > 0 else -1
     room = min(rule["max_leg"] * equity, settings["max_gross"] * equity - gross)
@@ -87,7 +88,9 @@ def refusal(b: Books, k: int, target: float, desired: int) -> int:
         return _NONE
     if lots > rule["max_lots"]:
         return _ABOVE_MAX_QTY
-    if times_unit(lots, rule["qty_step"], rule["step_inverse"]) * leg["last_close"] < rule["min_notional_quote"] * (1.0 - SNAP):
+    if times_unit(lots, rule["qty_step"], rule["step_inverse"]) * leg["last_close"] < rule["min_notional_quote"] * (
+        1.0 - SNAP
+    ):
         return _BELOW_MIN_NOTIONAL
     return _NONE
 

@@ -57,7 +57,7 @@ from research.execution.walk import (
     walk_leg,
     walk_path,
 )
-from research.kernel import FloatArray, IntArray, borrowed, inlined_kernel, inner_kernel, kernel
+from research.kernel import FloatArray, IntArray, borrowed, constant, inlined_kernel, inner_kernel, kernel, truth
 from research.market.bars import NS_PER_DAY
 from research.tables import column, table
 
@@ -65,30 +65,28 @@ NS_PER_HOUR = 3_600 * 10**9
 RUN = 32  # bars that are looked at together
 TIE = 1e-9  # equities of two paths this near, relative, are one
 
-_FILLED, _REJECTED, _CANCELLED = np.int64(Status.FILLED), np.int64(Status.REJECTED), np.int64(Status.CANCELLED)
-_NONE, _RUINED, _EXITED = np.int64(Reason.NONE), np.int64(Reason.RUINED), np.int64(Reason.EXITED)
-_NOTHING_TO_DO, _UNKNOWN_TAG = np.int64(Reason.NOTHING_TO_DO), np.int64(Reason.UNKNOWN_TAG)
-_INSUFFICIENT_MARGIN = np.int64(Reason.INSUFFICIENT_MARGIN)
+_FILLED, _REJECTED, _CANCELLED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.CANCELLED)
+_NONE, _RUINED, _EXITED = constant(Reason.NONE), constant(Reason.RUINED), constant(Reason.EXITED)
+_NOTHING_TO_DO, _UNKNOWN_TAG = constant(Reason.NOTHING_TO_DO), constant(Reason.UNKNOWN_TAG)
+_INSUFFICIENT_MARGIN = constant(Reason.INSUFFICIENT_MARGIN)
 _TARGET, _RUIN, _TIME_STOP, _VOLATILITY = (
-    np.int64(Role.TARGET),
-    np.int64(Role.RUIN),
-    np.int64(Role.TIME_STOP),
-    np.int64(Role.VOLATILITY),
+    constant(Role.TARGET),
+    constant(Role.RUIN),
+    constant(Role.TIME_STOP),
+    constant(Role.VOLATILITY),
 )
-_MARKET, _CANCEL, _MARK = np.int64(Kind.MARKET), np.int64(Kind.CANCEL), np.int64(TriggerBy.MARK)
+_MARKET, _CANCEL, _MARK = constant(Kind.MARKET), constant(Kind.CANCEL), constant(TriggerBy.MARK)
 
-_NO, _YES = np.int64(0), np.int64(1)
-_OF_BAR, _OF_FINE = np.int64(1), np.int64(2)  # where the state before a bar and before a finer bar is kept
-_FALSE, _TRUE = np.bool_(False), np.bool_(True)
+_NO, _YES = constant(0), constant(1)
+_OF_BAR, _OF_FINE = constant(1), constant(2)  # where the state before a bar and before a finer bar is kept
+_FALSE, _TRUE = truth(False), truth(True)
 
 # Fills and orders that a bar may bring for each row of the book: its own, and the exits of the position it opens.
 PER_ROW = 16
 
 
 @inner_kernel
-def settle(
-    b: Books, prices: FloatArray, funding_rate: FloatArray, n: int, i: int, ts: int, paid: FloatArray
-) -> None:
+def settle(b: Books, prices: FloatArray, funding_rate: FloatArray, n: int, i: int, ts: int, paid: FloatArray) -> None:
     """Settle funding and interest at a bar's open on what is held before it; add to ``paid`` (funding, interest).
 
     A long pays funding when the rate is positive: ``-qty * mark * rate``. Interest is due at full hours.
@@ -147,9 +145,14 @@ def pair_refusal(b: Books, j: int, other: int, ts: int) -> int:
         if reason != _NONE:
             return reason
         qty = times_unit(lots, rule["qty_step"], rule["step_inverse"])
-        spent += fee_quote(qty, price, rule["taker_frac"])
+        fee = fee_quote(qty, price, rule["taker_frac"])
+        spent += fee
+        if b.settings[0]["is_cross"] != 0:  # what the fill takes from the equity, and from the collateral
+            spent += qty * (price - leg["now"])
+            if rule["is_spot"] != 0:
+                spent += max(qty, 0.0) * leg["now"] * (1.0 - rule["collateral_frac"])
         if rule["is_spot"] != 0:
-            cash = b.account[0]["wallet"] - spent - qty * price
+            cash = b.account[0]["wallet"] - fee - qty * price
             if b.settings[0]["can_borrow"] == 0 and cash < -SNAP * abs(qty * price):
                 return _INSUFFICIENT_MARGIN
             if b.settings[0]["is_cross"] == 0:
@@ -427,8 +430,8 @@ def calm_bars(
 ) -> int:  # fmt: skip
     """Return how many of ``RUN`` bars hold no event: no level, gap, funding, other target, or end of the equity.
 
-    Events are counted first, as a sum of whole numbers over bars of a fixed number: that is vectorised, at 1.1 ns a bar; a
-    chain of truths is not, at 4.0. Only where there is one, it is looked for.
+    Events are counted first, as a sum of whole numbers over a fixed number of bars: that is vectorised, at 1.1 ns a
+    bar; a chain of truths is not, at 4.0. Only where there is one, it is looked for.
     """
     found = np.int64(0)
     for k in range(RUN):
@@ -458,7 +461,7 @@ def calm_bars(
 def follow_curve(
     account: Record, close: FloatArray, start: int, count: int, wallet: float, qty: float, base: float, bar: int
 ) -> None:
-    """Take the closing equities of bars without an event into peak and drawdown, as :func:`mark_equity` does one by one.
+    """Take the closing equities of bars without an event into peak and drawdown, as :func:`mark_equity` does.
 
     Most runs reach neither a new peak nor a new depth, which is asked of all bars together.
     """
@@ -651,7 +654,7 @@ def advance(
         Bar open times, ns UTC, one step apart.
     open__, high_, low_, close_ : (S, n) arrays of float64
         Prices; a NaN in any of them makes the bar a gap of that leg.
-    volume_, mark_, mark_high_, mark_low_, mark_close_, unit_, trail_low_, trail_high_, target_ : (S, n) or (S, 0) arrays
+    volume_, mark_, mark_high_, mark_low_, mark_close_, unit_, trail_low_, trail_high_, target_ : (S, n) or (S, 0)
         Optional columns, without bars where they are not known at all; NaN is unknown in that bar.
     funding_rate_ : (S, n) array of float64
         Rate settled at the bar's open, as a fraction; 0 where none.
@@ -679,7 +682,14 @@ def advance(
     Trusts what :func:`research.execution.account.first_fault` has established.
     """
     b = Books(
-        table(account_), table(settings), table(legs), table(rules), table(tiers), table(book), table(fills), table(orders)
+        table(account_),
+        table(settings),
+        table(legs),
+        table(rules),
+        table(tiers),
+        table(book),
+        table(fills),
+        table(orders),
     )
     n = ts.shape[0]
     has = Flags(
@@ -715,7 +725,11 @@ def advance(
         while given < n_commands and commands[given]["bar"] == i:
             given += 1
         is_short = b.account[0]["fills_written"] + room > b.settings[0]["fills_room"]
-        if is_short or b.account[0]["orders_written"] + room + (given - b.account[0]["commands_written"]) > b.settings[0]["orders_room"]:
+        if (
+            is_short
+            or b.account[0]["orders_written"] + room + (given - b.account[0]["commands_written"])
+            > b.settings[0]["orders_room"]
+        ):
             return i
         if ts[i] >= (account["day"] + 1) * NS_PER_DAY:
             begin_bar(account, ts[i], daily)
@@ -741,7 +755,11 @@ def advance(
         for k in range(n_legs):
             leg = b.legs[k]
             if leg["is_gap"] == 0:
-                leg["now"], leg["mark_now"], leg["last_close"] = prices[k, CLOSE], prices[k, MARK_CLOSE], prices[k, CLOSE]
+                leg["now"], leg["mark_now"], leg["last_close"] = (
+                    prices[k, CLOSE],
+                    prices[k, MARK_CLOSE],
+                    prices[k, CLOSE],
+                )
                 if has.unit and not math.isnan(unit[k * n + i]):
                     leg["unit"] = unit[k * n + i]
         known_ts = ts[i] + step_ns

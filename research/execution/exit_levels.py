@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from research.execution.books import Record
 from research.execution.records import DistanceUnit, Role, TrailMode
 from research.execution.rounding import on_tick, whole_within
-from research.kernel import kernel
+from research.kernel import constant, kernel
 
-_FRAC, _UNIT, _RISK = np.int64(DistanceUnit.FRAC), np.int64(DistanceUnit.UNIT), np.int64(DistanceUnit.RISK)
+_FRAC, _UNIT, _RISK = constant(DistanceUnit.FRAC), constant(DistanceUnit.UNIT), constant(DistanceUnit.RISK)
 _TRAIL_UNIT, _TRAIL_LEVEL, _TRAIL_SHARE = (
-    np.int64(TrailMode.UNIT),
-    np.int64(TrailMode.LEVEL),
-    np.int64(TrailMode.PROFIT_SHARE),
+    constant(TrailMode.UNIT),
+    constant(TrailMode.LEVEL),
+    constant(TrailMode.PROFIT_SHARE),
 )
-_STOP, _TRAIL, _BREAK_EVEN = np.int64(Role.STOP), np.int64(Role.TRAIL), np.int64(Role.BREAK_EVEN)
+_STOP, _TRAIL, _BREAK_EVEN = constant(Role.STOP), constant(Role.TRAIL), constant(Role.BREAK_EVEN)
 _WHOLE = 1.0 - 1e-9  # shares that sum to this take everything
 
 
@@ -44,7 +42,7 @@ def clear_exits(leg: Record) -> None:
 
 @kernel
 def lots_of_step(leg: Record, rule: Record) -> int:
-    """Return what the ladder's current step has still to take: its share of the largest position; the last, the rest."""
+    """Return what the ladder's current step has still to take: its share of the largest position, or all."""
     if leg["has_bracket_profit"] != 0:
         return abs(leg["lots"])
     shares = 0.0
@@ -124,16 +122,16 @@ def move_stop(leg: Record, rule: Record, close: float, trail_low: float, trail_h
     side = 1 if leg["lots"] > 0 else -1
     entry = leg["entry_price"]
     profit = side * (leg["best"] - entry)
-    if rule["break_even_unit"] != 0 and leg["has_broken_even"] == 0:
-        if profit >= distance(leg, rule["break_even_unit"], rule["break_even_distance"]):
-            leg["has_broken_even"] = 1
-            tighten(leg, rule, entry * (1.0 + side * rule["break_even_offset_frac"]), _BREAK_EVEN)
+    may_break_even = rule["break_even_unit"] != 0 and leg["has_broken_even"] == 0
+    if may_break_even and profit >= distance(leg, rule["break_even_unit"], rule["break_even_distance"]):
+        leg["has_broken_even"] = 1
+        tighten(leg, rule, entry * (1.0 + side * rule["break_even_offset_frac"]), _BREAK_EVEN)
     mode = rule["trail_mode"]
     if mode == 0 or leg["tp_next"] < rule["trail_after"]:
         return
-    if rule["trail_activation"] > 0.0:
-        if profit < distance(leg, rule["trail_activation_unit"], rule["trail_activation"]):
-            return
+    needed = rule["trail_activation"]
+    if needed > 0.0 and profit < distance(leg, rule["trail_activation_unit"], needed):
+        return
     if mode == _TRAIL_UNIT:
         if not math.isnan(leg["unit"]):
             tighten(leg, rule, leg["best"] - side * rule["trail_distance"] * leg["unit"], _TRAIL)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
+from research.kernel import FloatArray, IntArray, kernel, truth
 
-from research.kernel import FloatArray, IntArray, kernel
-
-_FALSE, _TRUE = np.bool_(False), np.bool_(True)
+_FALSE, _TRUE = truth(False), truth(True)
 
 # Name of the column and the rule that it breaks.
 FAULTS = {
@@ -50,7 +48,7 @@ def first_fault(
                 return 2, i
         elif ts[i] - (last_ts if i == 0 else ts[i - 1]) != step_ns:
             return 1, i
-    # One comparison chain without branches per bar, so that the loop is vectorised; the bar is looked for only if needed.
+    # One comparison chain without branches per bar, so that the loop is vectorised; then the bar is looked for.
     bad = 0
     for i in range(n):
         o, h, lo, c = open_[i], high[i], low[i], close[i]

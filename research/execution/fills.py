@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from research.execution.books import Books, end_order, end_void_orders
 from research.execution.costs import fee_quote, taker_price
 from research.execution.exit_levels import clear_exits, set_bracket, set_levels
@@ -21,18 +19,18 @@ from research.execution.margin import (
 )
 from research.execution.records import Kind, Reason, Role, Status, TimeInForce
 from research.execution.rounding import SNAP, lots_of, times_unit
-from research.kernel import inlined_kernel, inner_kernel
+from research.kernel import constant, inlined_kernel, inner_kernel
 
-_FILLED, _REJECTED, _CANCELLED = np.int64(Status.FILLED), np.int64(Status.REJECTED), np.int64(Status.CANCELLED)
+_FILLED, _REJECTED, _CANCELLED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.CANCELLED)
 _NONE, _NO_LIQUIDITY, _NOTHING_TO_REDUCE = (
-    np.int64(Reason.NONE),
-    np.int64(Reason.NO_LIQUIDITY),
-    np.int64(Reason.NOTHING_TO_REDUCE),
+    constant(Reason.NONE),
+    constant(Reason.NO_LIQUIDITY),
+    constant(Reason.NOTHING_TO_REDUCE),
 )
-_INSUFFICIENT_MARGIN, _ABOVE_RISK_LIMIT = np.int64(Reason.INSUFFICIENT_MARGIN), np.int64(Reason.ABOVE_RISK_LIMIT)
-_ABOVE_TIER_LEVERAGE, _BELOW_MIN_QTY = np.int64(Reason.ABOVE_TIER_LEVERAGE), np.int64(Reason.BELOW_MIN_QTY)
-_COMMAND, _STOP, _LIQUIDATION = np.int64(Role.COMMAND), np.int64(Role.STOP), np.int64(Role.LIQUIDATION)
-_MARKET, _IOC = np.int64(Kind.MARKET), np.int64(TimeInForce.IOC)
+_INSUFFICIENT_MARGIN, _ABOVE_RISK_LIMIT = constant(Reason.INSUFFICIENT_MARGIN), constant(Reason.ABOVE_RISK_LIMIT)
+_ABOVE_TIER_LEVERAGE, _BELOW_MIN_QTY = constant(Reason.ABOVE_TIER_LEVERAGE), constant(Reason.BELOW_MIN_QTY)
+_COMMAND, _STOP, _LIQUIDATION = constant(Role.COMMAND), constant(Role.STOP), constant(Role.LIQUIDATION)
+_MARKET, _IOC = constant(Kind.MARKET), constant(TimeInForce.IOC)
 
 
 @inner_kernel
@@ -304,7 +302,9 @@ def try_fill(b: Books, j: int, ts: int, reference: float, own_price: float, is_m
         refuse(b, j, ts, reason)
         return
     fee = fee_quote(
-        times_unit(lots, rule["qty_step"], rule["step_inverse"]), price, rule["maker_frac"] if is_maker != 0 else rule["taker_frac"]
+        times_unit(lots, rule["qty_step"], rule["step_inverse"]),
+        price,
+        rule["maker_frac"] if is_maker != 0 else rule["taker_frac"],
     )
     stop_loss, take_profit = row["stop_loss"], row["take_profit"]
     before = leg["lots"]
@@ -334,7 +334,9 @@ def price_of(b: Books, k: int, lots: int, reference: float, own_price: float, is
         return own_price
     leg, rule = b.legs[k], b.rules[k]
     side = 1 if lots > 0 else -1
-    price = taker_price(rule, reference, side, leg["unit"], leg["bar_volume"], times_unit(lots, rule["qty_step"], rule["step_inverse"]))
+    price = taker_price(
+        rule, reference, side, leg["unit"], leg["bar_volume"], times_unit(lots, rule["qty_step"], rule["step_inverse"])
+    )
     if math.isnan(own_price):
         return price
     return min(price, own_price) if side > 0 else max(price, own_price)

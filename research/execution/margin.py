@@ -182,8 +182,15 @@ def isolated_level(
 
 @kernel
 def cross_level(
-    qty: float, side: int, entry: float, leverage: float, wallet: float, fee_frac: float,
-    tiers: Records, first: int, n_tiers: int,
+    qty: float,
+    side: int,
+    entry: float,
+    leverage: float,
+    wallet: float,
+    fee_frac: float,
+    tiers: Records,
+    first: int,
+    n_tiers: int,
 ) -> float:
     r"""Return the mark price at which an account with one cross-margined position is liquidated.
 

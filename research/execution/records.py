@@ -6,8 +6,10 @@ from enum import IntEnum
 
 import numpy as np
 
+from research.risk.exits import MAX_LEVELS
+
 BOOK_CAPACITY = 64  # orders of one account that may be open, those under way and cancels included
-MAX_TAKE_PROFITS = 8
+MAX_TAKE_PROFITS = MAX_LEVELS
 
 
 class Status(IntEnum):

@@ -15,7 +15,6 @@ from research.execution.costs import BPS_PER_UNIT, Costs
 from research.execution.margin import Margin
 from research.execution.records import (
     ACCOUNT_RULES,
-    MAX_TAKE_PROFITS,
     RULES,
     TIERS,
     DistanceUnit,
@@ -24,9 +23,7 @@ from research.execution.records import (
 )
 from research.execution.rounding import SNAP, inverse_of
 from research.market.instruments import Instrument, Terms
-from research.risk.exits import MAX_LEVELS, Exits
-
-assert MAX_LEVELS == MAX_TAKE_PROFITS, "the ladder of the rules must fit into that of the kernel"
+from research.risk.exits import Exits
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from research.execution.books import (
     Books,
     Records,
@@ -33,24 +31,24 @@ from research.execution.margin import (
 )
 from research.execution.records import Kind, Reason, Role, Status, TimeInForce, TriggerBy
 from research.execution.rounding import on_tick, times_unit
-from research.kernel import FloatArray, inner_kernel, kernel
+from research.kernel import FloatArray, constant, inner_kernel, kernel, truth
 from research.tables import table
 
-_FILLED, _REJECTED, _CANCELLED = np.int64(Status.FILLED), np.int64(Status.REJECTED), np.int64(Status.CANCELLED)
-_LIQUIDATED, _NOT_MARKETABLE = np.int64(Reason.LIQUIDATION), np.int64(Reason.NOT_MARKETABLE)
-_POST_ONLY_WOULD_TAKE, _EXITED = np.int64(Reason.POST_ONLY_WOULD_TAKE), np.int64(Reason.EXITED)
-_TAKE_PROFIT, _LIQUIDATION = np.int64(Role.TAKE_PROFIT), np.int64(Role.LIQUIDATION)
-_MARKET, _LIMIT = np.int64(Kind.MARKET), np.int64(Kind.LIMIT)
-_IOC, _POST_ONLY = np.int64(TimeInForce.IOC), np.int64(TimeInForce.POST_ONLY)
-_MARK = np.int64(TriggerBy.MARK)
+_FILLED, _REJECTED, _CANCELLED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.CANCELLED)
+_LIQUIDATED, _NOT_MARKETABLE = constant(Reason.LIQUIDATION), constant(Reason.NOT_MARKETABLE)
+_POST_ONLY_WOULD_TAKE, _EXITED = constant(Reason.POST_ONLY_WOULD_TAKE), constant(Reason.EXITED)
+_TAKE_PROFIT, _LIQUIDATION = constant(Role.TAKE_PROFIT), constant(Role.LIQUIDATION)
+_MARKET, _LIMIT = constant(Kind.MARKET), constant(Kind.LIMIT)
+_IOC, _POST_ONLY = constant(TimeInForce.IOC), constant(TimeInForce.POST_ONLY)
+_MARK = constant(TriggerBy.MARK)
 
 # What a segment met. The smaller code comes first where several are met at one price.
-_NOTHING, _STOP_MET, _ORDER_MET, _TARGET_MET, _LIQUIDATION_MET = (np.int64(code) for code in range(5))
-_NO, _YES = np.int64(0), np.int64(1)
-_FALSE, _TRUE = np.bool_(False), np.bool_(True)
+_NOTHING, _STOP_MET, _ORDER_MET, _TARGET_MET, _LIQUIDATION_MET = (constant(code) for code in range(5))
+_NO, _YES = constant(0), constant(1)
+_FALSE, _TRUE = truth(False), truth(True)
 
 # Columns of the prices of a bar, as the walk reads them.
-OPEN, HIGH, LOW, CLOSE, MARK, MARK_HIGH, MARK_LOW, MARK_CLOSE = (np.int64(column) for column in range(8))
+OPEN, HIGH, LOW, CLOSE, MARK, MARK_HIGH, MARK_LOW, MARK_CLOSE = (constant(column) for column in range(8))
 N_PRICES = 8
 
 
@@ -211,13 +209,15 @@ def take_profit(b: Books, k: int, ts: int, price: float, is_within: int) -> None
 
 @inner_kernel
 def take_over(b: Books, k: int, ts: int, is_within: int) -> None:
-    """Liquidate a leg at its bankruptcy price: isolated, it loses its margin; the one of a cross account, everything."""
+    """Liquidate a leg at its bankruptcy price: isolated, it loses its margin, the one of a cross account all."""
     account, leg, rule = b.account[0], b.legs[k], b.rules[k]
     side = 1 if leg["lots"] > 0 else -1
     lots, qty = -leg["lots"], abs(leg["qty"])
     account["liquidations"] += 1
     if b.settings[0]["is_cross"] == 0:
-        price = on_tick(isolated_bankruptcy(leg["entry_price"], side, leg["leverage"]), rule["tick"], rule["tick_inverse"], -side)
+        price = on_tick(
+            isolated_bankruptcy(leg["entry_price"], side, leg["leverage"]), rule["tick"], rule["tick_inverse"], -side
+        )
         fee = fee_quote(qty, price, rule["liquidation_frac"])
     else:
         price = cross_bankruptcy(qty, side, leg["entry_price"], account["wallet"], rule["liquidation_frac"])
@@ -254,8 +254,8 @@ def close_account(b: Books, ts: int) -> None:
 def check_margin(b: Books, ts: int) -> bool:
     """Sell everything at current prices where the account's margin is breached; tell whether it was.
 
-    A breach of the cross margin of perpetuals takes all that is left, as the fee of the last fill, and leaves a debt where
-    the prices have gone beyond it. Where the debt of spot positions is too large, the rest stays with the account.
+    A breach of the cross margin of perpetuals takes all that is left, as the fee of the last fill, and leaves a debt
+    where the prices have gone beyond it. Where the debt of spot positions is too large, the rest stays.
     """
     account = b.account[0]
     kind = 0
@@ -374,7 +374,14 @@ def enter_terms(
 ) -> None:  # fmt: skip
     """Work out every level again after other terms have come into force."""
     b = Books(
-        table(account), table(settings), table(legs), table(rules), table(tiers), table(book), table(fills), table(orders)
+        table(account),
+        table(settings),
+        table(legs),
+        table(rules),
+        table(tiers),
+        table(book),
+        table(fills),
+        table(orders),
     )
     for k in range(b.settings[0]["n_legs"]):
         refresh_liquidation(b, k)

@@ -22,8 +22,8 @@ _TRAILS = ("none", "unit", "level", "profit_share")
 class Exits:
     """How positions are left, beyond what the targets say.
 
-    A distance is counted in ``frac`` (of the entry price), ``unit`` (times the account's unit column, such as an ATR, at
-    the entry) or ``risk`` (times the distance of the initial stop).
+    A distance is counted in ``frac`` (of the entry price), ``unit`` (times the account's unit column, such as an ATR,
+    at the entry) or ``risk`` (times the distance of the initial stop).
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class Exits:
     take_profit_order : str
         ``limit`` rests in the venue's book and pays the maker fee, ``market`` triggers at the level.
     trail : str
-        ``unit`` (best price less ``trail_distance`` units), ``level`` (the columns ``trail_low`` and ``trail_high``, such
-        as a Parabolic SAR or the last swing), ``profit_share`` (gives back the share ``trail_distance`` of the best
-        profit), or ``none``. A trailing stop never loosens.
+        ``unit`` (best price less ``trail_distance`` units), ``level`` (the columns ``trail_low`` and ``trail_high``,
+        such as a Parabolic SAR or the last swing), ``profit_share`` (gives back the share ``trail_distance`` of the
+        best profit), or ``none``. A trailing stop never loosens.
     trail_distance : float
     trail_after : int
         Steps of the ladder that must have been taken before the trailing begins: 3 lets the runner trail.
@@ -124,7 +124,9 @@ class Exits:
                 raise InvalidInput(subject, "must be (distance, share)", step)
             distance, share = step
             if not distance > before:
-                raise InvalidInput(f"{subject}.distance", f"must exceed that of the level before ({before:g})", distance)
+                raise InvalidInput(
+                    f"{subject}.distance", f"must exceed that of the level before ({before:g})", distance
+                )
             if not 0.0 < share <= 1.0:
                 raise InvalidInput(f"{subject}.share", "must lie in (0, 1]", share)
             before, total = distance, total + share
@@ -185,7 +187,8 @@ class Exits:
         for name in values:
             if name not in known:
                 raise InvalidInput(f"exits.{name}", f"is not a field (known: {', '.join(sorted(known))})")
-        return cls(**{name: math.nan if value is None else value for name, value in values.items()})
+        given: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+        return cls(**given)
 
 
 def _is_number(value: object) -> bool:

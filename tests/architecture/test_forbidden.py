@@ -47,6 +47,7 @@ POWERS = (
         r"(?!)",
         (
             "live/ports.py", "live/settings.py", "pipelines/tracking.py",
+            "research/backtest/stopwatch.py",  # durations alone, for a sweep's plan and its checkpoints
             "pipelines/download.py", "pipelines/import_files.py", "pipelines/promote.py",
         ),
     ),

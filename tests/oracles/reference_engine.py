@@ -1119,11 +1119,12 @@ class ReferenceEngine:
         for order in open_orders:
             self.finish(order, Status.REPLACED, ts=closes)
         worth, target = self.equity(at_close=True), exact(leg.wish)
-        desired = self.desired_lots(leg, target, worth)
+        asked = self.desired_lots(leg, target, worth)
+        desired = self.within_limits(leg, asked, worth)
+        is_cut = desired != asked
         if hedge is not None and target and worth > 0:
             joint = common_step(leg.rules.step, hedge.rules.step)
             desired = int(whole(desired * leg.rules.step / joint) * joint / leg.rules.step)
-        asked, desired = desired, self.within_limits(leg, desired, worth)
         plan = [(leg, desired)]
         if hedge is not None:
             plan.append((hedge, -int(desired * leg.rules.step / hedge.rules.step)))
@@ -1131,7 +1132,7 @@ class ReferenceEngine:
         plan = self.not_left([(one, wanted, sign(leg.wish if one is leg else -leg.wish)) for one, wanted in plan])
         if not plan or (target == 0 and plan == [(leg, leg.lots)]):
             return
-        refusals = [self.why_refuse_target(one, target, wanted, worth, desired != asked) for one, wanted in plan]
+        refusals = [self.why_refuse_target(one, target, wanted, worth, is_cut) for one, wanted in plan]
         if plan[0] == (leg, leg.lots) and desired != 0 and refusals[0] == Reason.BELOW_MIN_QTY:
             return  # the position is what it should be
         first = next((reason for reason in refusals if reason != Reason.NONE), Reason.NONE)
@@ -1139,7 +1140,7 @@ class ReferenceEngine:
             self.new_order(
                 one, Role.TARGET, Kind.MARKET, wanted - one.lots, closes, wait=self.latency_bars + 1,
                 target=leg.wish if one is leg else -leg.wish, desired=wanted, carries=one.rules.carries,
-                note=Reason.EXPOSURE_LIMIT if desired != asked else Reason.NONE,
+                note=Reason.EXPOSURE_LIMIT if is_cut else Reason.NONE,
             )
             for one, wanted in plan
         ]  # fmt: skip

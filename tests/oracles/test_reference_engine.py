@@ -532,13 +532,21 @@ def pair_cases(draw):
         legs[1][name] = np.where(np.isnan(legs[1][name]), np.nan, on_tick(coin * 1.003, tick))
     legs[1]["mark"] = np.round(legs[1]["open"] * (1 + d.rng.normal(0, 0.003, d.n)), 4)
     legs[0]["target"] = targets_of(d.rng, d.n, 0.8, is_spot=True)
+    limits, commands = None, []
+    if draw(st.sampled_from([False, False, True])):  # beside a third leg
+        instruments += (instrument_of(draw, 2),)
+        legs.append(bars_of(d.rng, d.n, instruments[2], d.width, d.gaps)[0])
+        legs[2]["target"] = targets_of(d.rng, d.n, 1.0)
+        limits = draw(st.sampled_from([None, Limits(max_gross=1.7), Limits(max_net=0.6), Limits(2.3, 1.1, 0.5)]))
+        commands = [c for c in commands_of(d, columns_of(legs), instruments, 1_000.0, 0.1) if c["leg"] == 2]
     margin = Margin(
         mode=draw(st.sampled_from(["cross", "isolated"])), leverage=draw(st.sampled_from([None, 2.0, 5.0])),
         collateral_frac=draw(st.sampled_from([1.0, 0.9])),
     )  # fmt: skip
     exits = tuple(exits_of(draw, d.width) if draw(st.sampled_from([False] * 4 + [True])) else None for _ in legs)
     return d.case(
-        instruments, columns_of(legs), (costs_of(draw), costs_of(draw)), margin, exits, pairs=((0, 1),),
+        instruments, columns_of(legs), tuple(costs_of(draw) for _ in legs), margin, exits, pairs=((0, 1),),
+        limits=limits, commands=commands,
         cash=draw(st.sampled_from([500.0, 10_000.0])),
     )  # fmt: skip
 

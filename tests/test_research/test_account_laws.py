@@ -243,6 +243,20 @@ def test_a_block_of_which_nothing_is_kept_leaves_the_same_account(seed, changes,
     assert np.isnan(daily[ends.size :]).all()
 
 
+@settings(max_examples=100)
+@given(everything(), st.data())
+def test_a_block_of_which_nothing_is_kept_goes_through_all_events_too(case, data):
+    case.orders, case.fine = [], None  # blocks know neither
+    kept, passed = case.portfolio(), case.portfolio()
+    case.push(kept)
+    empty = np.empty((len(case.instruments), 0))
+    ts, cut = times(case.n, case.step_ns), data.draw(st.integers(1, case.n - 1))
+    for first, last in ((0, cut), (cut, case.n)):
+        block = [case.columns[n][:, first:last].copy() if n in case.columns else empty for n in KERNEL_ORDER]
+        passed.pass_block(ts[first:last], block, np.empty(0), np.zeros(4_000, FILLS), np.zeros(4_000, ORDERS))
+    assert passed.snapshot() == kept.snapshot()
+
+
 # ---------------------------------------------------------------- costs, symmetry, margin, the two paths
 @st.composite
 def market_orders(draw, legs=(1, 2)):

@@ -4,13 +4,14 @@ Unless told otherwise a position of 10 SOL (100 lots) is opened at 100.00 at the
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from research.errors import InvalidInput
 from research.execution import Costs, Reason, Role, Status, TriggerBy
 from research.risk.exits import Exits
-from tests.test_research.account_cases import LOTS, NAN, linear, order, play
+from tests.test_research.account_cases import LOTS, NAN, linear, order, play, times
 
 LONG, SHORT = [order(0, LOTS)], [order(0, -LOTS)]
 STOP, TARGET, TRAIL, EVEN = Role.STOP, Role.TAKE_PROFIT, Role.TRAIL, Role.BREAK_EVEN
@@ -333,6 +334,17 @@ def test_a_finer_bar_that_holds_both_takes_the_worse_of_itself():
     assert found.ledger.rows["ambiguous"][2] == pytest.approx(100.0, abs=1e-9)
 
 
+def test_a_jump_between_finer_bars_is_one():
+    # The second half opens at 91: that is where a stop of 95 is first met. A limit keeps its own price.
+    found = play([100, 100, (100, 106, 90, 100)], LONG, exits=BOTH, fine={2: [(100, 101, 99, 100), (91, 106, 90, 100)]})
+    assert left(found) == [(2, STOP, -LOTS, 91.0)]
+    up = play([100, 100, (100, 110, 94, 100)], LONG, exits=BOTH, fine={2: [(100, 101, 99, 100), (108, 110, 94, 100)]})
+    assert left(up) == [(2, TARGET, -LOTS, 105.0)]
+    # So is the way from the last finer bar to the close of the whole one.
+    late = play([100, 100, (100, 106, 93, 93)], LONG, exits=BOTH, fine={2: [(100, 101, 99, 100), (100, 104, 99, 100)]})
+    assert left(late) == [(2, STOP, -LOTS, 93.0)]
+
+
 def test_finer_bars_with_a_hole_decide_nothing():
     finer = {2: [(100, 103, 99, 102), (NAN, NAN, NAN, NAN), (102, 106, 94, 100), (100, 100, 100, 100)]}
     found = play(WIDE, LONG, exits=BOTH, fine=finer)
@@ -400,6 +412,35 @@ def test_no_position_is_opened_whose_exit_is_unknown():
         (Role.COMMAND, Status.REJECTED, Reason.EXIT_UNKNOWN),
         (Role.COMMAND, Status.CANCELLED, Reason.NOTHING_TO_REDUCE),
     ]
+
+
+def test_the_unit_of_an_earlier_bar_is_known_until_there_is_a_newer_one():
+    # Also where nothing happens between the bar of the unit and the one that decides.
+    exits = Exits(stop_distance=1.0, stop_unit="unit")
+    found = play([100] * 6, exits=exits, target={3: 0.1}, unit={0: 1.0, 1: 2.0})
+    assert found.fills == [(4, Role.TARGET, 100, 100.0)]
+    assert found.account.stops.tolist() == [98.0]
+    costs = Costs(taker_fee_bps=0.0, slippage_unit_frac=0.1)
+    assert play([100] * 6, costs=costs, target={3: 0.1}, unit={0: 1.0, 1: 2.0}).fills[0][3] == 100.2
+
+
+def test_a_ladder_goes_on_in_the_lots_of_new_terms():
+    # Half of 10 SOL at 105: 3 of 5 are taken when lots become five times as large; then 5 SOL are added at 104.
+    first = linear().terms[0]
+    later = replace(first, from_ns=int(times(4)[3]), qty_step=0.5, min_qty=0.5)
+    instrument = replace(linear(), terms=(replace(first, from_ns=0), later))
+    exits, costs = Exits(take_profits=((0.05, 0.5),)), Costs(taker_fee_bps=0.0, maker_fee_bps=0.0, volume_cap_frac=0.1)
+    bars = [100, 100, (100, 106, 100, 104), 104, 104, (104, 110, 104, 108)]
+    found = play(
+        bars,
+        [*LONG, order(3, 10)],
+        exits=exits,
+        costs=costs,
+        instrument=instrument,
+        volume=[1e4, 1e4, 30, 1e4, 1e4, 1e4],
+    )
+    # 7 at 100 and 5 at 104: entry 101.667, step at 106.75. The largest position is 12: 6 in all, 3 of them taken.
+    assert left(found) == [(2, TARGET, -30, 105.0), (4, Role.COMMAND, 10, 104.0), (5, TARGET, -6, 106.75)]
 
 
 def test_a_stop_larger_than_the_volume_goes_on_and_keeps_the_other_exits_waiting():

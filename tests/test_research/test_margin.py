@@ -18,6 +18,7 @@ from tests.test_research.account_cases import (
     MINUTE,
     NAN,
     SOL,
+    cancel,
     commands_array,
     linear,
     order,
@@ -359,6 +360,17 @@ def test_new_tiers_move_the_level_at_their_date():
     assert after.account.is_ruined
 
 
+def test_a_new_fee_moves_the_level_at_its_date():
+    # The fee to close is part of the maintenance margin: from 5.5 to 90 bps it moves the level from 90.00 to 90.76.
+    costs = Costs(fee_schedule=((times(3)[2].item(), 90.0, 0.0),))
+    level = (10_000 - 1_094.5) / (100 * (1 - 0.01 - (1 - 1 / 50) * 90e-4))
+    for low, lots in ((level + 0.01, 1_000), (level - 0.01, 0)):
+        price = round(low, 2)
+        bars = [100.0, 100.0, 100.0, (100.0, 100.0, price, price)]
+        found = play(bars, [order(0, 1_000)], cash=1_100.0, costs=costs, max_leverage=10.0)
+        assert found.lots[-1] == lots
+
+
 # ---------------------------------------------------------------- several legs
 def two_legs(first, second, orders, *, instruments=(SOL, SOL), margin=Margin(), cash=1_000.0, costs=FREE, **columns):  # noqa: B008
     """Push two legs of (open, high, low, close) bars or single prices."""
@@ -387,6 +399,15 @@ def test_cross_margined_legs_live_and_die_together():
     # One falls while the other stands: 50 * 15 are lost, 250 against 92.50.
     portfolio, _ = two_legs([100.0, 100.0, 85.0], [100.0] * 3, orders)
     assert not portfolio.is_ruined
+
+
+def test_a_cross_account_that_a_jump_leaves_without_margin_shows_its_debt():
+    # 50 + 50 SOL at 100 with 1,000; both open at 80. No margin is left to take, and 1,000 are owed.
+    portfolio, ledger = two_legs([100.0, 100.0, 80.0], [100.0, 100.0, 80.0], [order(0, 500), order(0, 500, leg=1)])
+    assert ledger.fills["price"].tolist() == [100.0, 100.0, 80.0, 80.0]
+    assert ledger.rows["equity"].tolist() == [1_000.0, 1_000.0, -1_000.0]
+    assert (ledger.fills["fee"] >= 0.0).all()
+    assert portfolio.is_ruined
 
 
 def test_a_hedged_cross_account_is_not_liquidated_by_a_move_of_both():
@@ -450,6 +471,18 @@ def test_borrowed_cash_and_coins_cost_interest_at_full_hours():
     assert hourly.ledger.rows["interest"].tolist() == [0.0, 0.0, pytest.approx(0.1, rel=1e-14)]
 
 
+@pytest.mark.parametrize("minutes", [5, 30, 60, 240, 480])
+def test_a_loan_costs_the_same_on_bars_of_every_length(minutes):
+    # Bought at 8:00, 1,000 owed at 1e-4 an hour until 48:00: 40 hours, compounded as often as there are bars.
+    step, margin = minutes * MINUTE, replace(BORROW, quote_rate_hourly=1e-4)
+    n = 48 * HOUR // step + 1
+    at_eight = 8 * HOUR // step
+    found = play([100.0] * n, [order(at_eight - 1, 200)], instrument=spot(), cash=1_000.0, margin=margin, step_ns=step)
+    paid = found.ledger.rows["interest"].sum()
+    assert paid >= 40 * 0.1 - 1e-9
+    assert paid <= 1_000 * ((1 + 1e-4) ** 40 - 1) + 1e-9
+
+
 def test_debts_near_the_assets_sell_everything_and_the_account_goes_on():
     # 20 SOL for 2,000, 1,000 owed: 1,000 >= 0.97 * 20 p at p <= 51.546.
     opens = {"instrument": spot(), "cash": 1_000.0, "margin": BORROW}
@@ -479,6 +512,17 @@ def test_a_short_sale_of_borrowed_coins_is_called_in_upwards():
     )
     assert found.fills[-1] == (2, Role.LIQUIDATION, 100, 194.0)
     assert found.equity[-1] == pytest.approx(60.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["cross", "isolated"])
+@pytest.mark.parametrize(("leverage", "close"), [(2.0, 51.0), (2.0, 53.0), (3.0, 70.0)])
+def test_a_perpetual_in_a_borrowing_account_does_not_depend_on_what_else_happens_in_its_bar(mode, leverage, close):
+    bars = [100.0, 100.0, 100.0, (100.0, 100.0, close, close), close, close]
+    margin = Margin(mode, leverage=leverage, borrow=True)
+    opens = {"cash": 10_000.0 / leverage + 1.0, "margin": margin, "max_leverage": 10.0}
+    alone = play(bars, [order(0, 1_000)], **opens)
+    accompanied = play(bars, [order(0, 1_000), cancel(2, 9), cancel(3, 9)], **opens)
+    assert accompanied.ledger.rows.tobytes() == alone.ledger.rows.tobytes()
 
 
 # ---------------------------------------------------------------- settings

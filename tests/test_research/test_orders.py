@@ -621,6 +621,17 @@ def test_bars_whose_prices_contradict_each_other_are_refused():
 
 
 @pytest.mark.parametrize(
+    "quotes", [(100, 101, 0, 100), (100, 99, 100, 100), (-5, 101, 99, 100), (100, math.inf, 99, 100)]
+)
+def test_finer_bars_that_cannot_be_are_refused(quotes):
+    account = Account(SOL)
+    finer = [np.array([100.0, 100.0, 100.0, float(quote)]) for quote in quotes]
+    with pytest.raises(InvalidInput, match=r"account\.fine"):
+        account.push(times(2), *[np.full(2, 100.0)] * 4, fine=finer)
+    assert account.bars_seen == 0
+
+
+@pytest.mark.parametrize(
     ("settings", "subject"),
     [
         ({"volume_cap_frac": 0.0}, "costs.volume_cap_frac"),

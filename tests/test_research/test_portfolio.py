@@ -1,4 +1,4 @@
-"""Several legs on one wallet by worked examples: sizes, exposure limits, spot and perpetual as a pair, gaps, bad input."""
+"""Several legs on one wallet by worked examples: sizes, exposure limits, spot and perpetual as a pair, bad input."""
 
 import math
 from dataclasses import replace
@@ -18,9 +18,7 @@ from tests.test_research.account_cases import (
     MINUTE,
     NAN,
     START,
-    commands_array,
     linear,
-    order,
     spot,
     times,
 )
@@ -42,7 +40,7 @@ def push(
     for (leg, bar), rate in (rates or {}).items():
         columns["funding_rate"][leg, bar] = rate
     portfolio = Portfolio(instruments, costs, cash, settings.pop("latency", 0), max_leverage, MINUTE, **settings)
-    ledger = portfolio.push(times(n), columns, commands=commands_array(orders))
+    ledger = portfolio.push(times(n), columns)
     return portfolio, ledger
 
 
@@ -204,7 +202,7 @@ def test_a_hedge_that_was_left_is_not_entered_alone_nor_is_its_other_leg():
     legs = [[100, 100, 106, 106, 106, 106, 106]] * 2
     targets = {(0, 0): 0.5, (0, 3): 0.6, (0, 4): 0.0, (0, 5): 0.5}
     _, ledger = push((COIN, SOL), legs, targets, pairs=[(0, 1)], exits=exits)
-    # The short is stopped at 106; 0.6 would enter it again and does nothing; 0 closes the coins, and then both may again.
+    # The short is stopped at 106; 0.6 would enter it again and does nothing; 0 closes the coins, then both may again.
     # Equity is 10,000 by then (the coins won what the short lost): 5,000 / 106 = 47.1.
     assert ledger.held[0].tolist() == [0, 500, 500, 500, 500, 0, 471]
     assert ledger.held[1].tolist() == [0, -500, 0, 0, 0, 0, -471]

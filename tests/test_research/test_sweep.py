@@ -1,4 +1,4 @@
-"""A sweep against the backtests that it stands for: the same figures, whatever the blocks, threads and interruptions."""
+"""A sweep against the backtests that it stands for: the same figures, whatever blocks, threads and interruptions."""
 
 import math
 import os
@@ -132,23 +132,34 @@ def agree(row, figures, but=()):
             assert mine == pytest.approx(other, rel=1e-9, abs=1e-9), name
 
 
+LADDER = ((0.01, 0.4), (0.02, 0.3))
+BY_ATR = Exits(stop_distance=2.0, stop_unit="unit", trail="unit", trail_distance=3.0)
 GRIDS = {
-    "features and rules": ({"features.fast.length": [5, 20], "features.slow.length": [50, 90], "strategy.allow_short": [0, 1]}, {}),
-    "costs, latency and size": ({"costs.slippage_bps": [0.0, 5.0], "latency_bars": [0, 2], "sizer.exposure": [0.3, 0.9]}, {}),
+    "features and rules": (
+        {"features.fast.length": [5, 20], "features.slow.length": [50, 90], "strategy.allow_short": [0, 1]},
+        {},
+    ),
+    "costs, latency and size": (
+        {"costs.slippage_bps": [0.0, 5.0], "latency_bars": [0, 2], "sizer.exposure": [0.3, 0.9]},
+        {},
+    ),
     "exits": (
-        {"exits.stop_distance": [0.004, 0.02], "exits.take_profits": [((0.01, 0.4), (0.02, 0.3)), ()], "exits.time_stop_bars": [0, 45]},
+        {"exits.stop_distance": [0.004, 0.02], "exits.take_profits": [LADDER, ()], "exits.time_stop_bars": [0, 45]},
         {},
     ),
     "trailing": (
         {"exits.trail_distance": [1.5, 4.0], "exits.stop_distance": [2.0, 5.0], "features.atr.length": [14, 30]},
-        {"exits": Exits(stop_distance=2.0, stop_unit="unit", trail="unit", trail_distance=3.0), "columns": {"unit": "atr"}},
+        {"exits": BY_ATR, "columns": {"unit": "atr"}},
     ),
     "trailing levels": (
         {"exits.stop_distance": [0.002, 0.03]},
         {"exits": Exits(trail="level"), "columns": {"trail_low": "psar.level", "trail_high": "psar.level"}},
     ),
-    "margin": ({"margin.leverage": [2.0, 20.0], "sizer.exposure": [1.5, 10.0]}, {"margin": Margin("isolated"), "max_leverage": 12.0}),
-}  # fmt: skip
+    "margin": (
+        {"margin.leverage": [2.0, 20.0], "sizer.exposure": [1.5, 10.0]},
+        {"margin": Margin("isolated"), "max_leverage": 12.0},
+    ),
+}
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -159,14 +170,15 @@ def test_every_row_is_the_backtest_of_its_parameters(name):
     if "trail_low" in columns:
         outputs = FeatureSet(SPEC.features, timeframe="1m").columns
         level = next(c for c in outputs if c.startswith("psar"))
-        settings = {**settings, "columns": {role: level for role in columns}}
+        settings = {**settings, "columns": dict.fromkeys(columns, level)}
     given = {key: value for key, value in settings.items() if key != "columns"}
     table = sweep(
         bars, SPEC, grid, instrument=SOL, funding=rows, threads=2, block=1_000, **{"costs": COSTS, **given},
         **settings.get("columns", {}),
     )  # fmt: skip
     combinations = rows_of(grid)
-    assert table.height == len(combinations) and table["fills"].max() > 0
+    assert table.height == len(combinations)
+    assert table["fills"].max() > 0
     assert len(set(table["final_equity"])) > 1
     for params, row in zip(combinations, table.iter_rows(named=True), strict=True):
         result = backtest(bars, params, funding=rows, **settings)
@@ -189,10 +201,12 @@ def test_blocks_threads_and_streams_change_no_bit():
     whole = Sweep(bars, SPEC, grid, threads=1, block=bars.height, **settings).run()
     for block, threads in ((64, 2), (1_000, 3), (4_096, 1)):
         cut = Sweep(bars, SPEC, grid, threads=threads, block=block, **settings).run()
-        assert cut.table.equals(whole.table) and cut.daily.equals(whole.daily)
+        assert cut.table.equals(whole.table)
+        assert cut.daily.equals(whole.daily)
     stream = blocks_on_clock((bars.slice(k, 1_700) for k in range(0, bars.height, 1_700)), "1m")
     streamed = Sweep(stream, SPEC, grid, threads=2, **settings).run()
-    assert streamed.table.equals(whole.table) and streamed.daily.equals(whole.daily)
+    assert streamed.table.equals(whole.table)
+    assert streamed.daily.equals(whole.daily)
 
 
 def test_daily_returns_are_those_of_the_backtest():
@@ -222,15 +236,22 @@ def test_equal_features_and_rules_are_worked_out_once():
     plan = prepared.plan()
     assert (plan.combinations, plan.decisions) == (6, 2)
     assert plan.features == len(FeatureSet(SPEC.features).columns) + 1
-    assert plan.bars == 12_000 and plan.seconds > 0.0 and plan.memory_mb > 0.0 and "6 combinations" in str(plan)
+    assert plan.bars == 12_000
+    assert plan.seconds > 0.0
+    assert plan.memory_mb > 0.0
+    assert "6 combinations" in str(plan)
 
 
 def test_a_feature_of_a_varied_feature_follows_it():
     spec = replace(
         SPEC,
-        features={**SPEC.features, "smooth": {"feature": "zscore", "of": "fast", "length": 20}, "zero": {"feature": "zscore", "length": 20}},
+        features={
+            **SPEC.features,
+            "smooth": {"feature": "zscore", "of": "fast", "length": 20},
+            "zero": {"feature": "zscore", "length": 20},
+        },
         strategy_inputs={"fast": "smooth", "slow": "zero"},
-    )  # fmt: skip
+    )
     bars = market(4_000)
     table = sweep(bars, spec, {"features.fast.length": [5, 40]}, instrument=SOL, costs=COSTS)
     for length, row in zip((5, 40), table.iter_rows(named=True), strict=True):
@@ -277,7 +298,8 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_bits():
             Sweep(bars, spec, grid, **settings).run(checkpoint=breaking, checkpoint_seconds=0.0)
         kept.state = breaking.state
     resumed = Sweep(bars, spec, grid, **settings).run(checkpoint=kept)
-    assert resumed.table.equals(whole.table) and resumed.daily.equals(whole.daily)
+    assert resumed.table.equals(whole.table)
+    assert resumed.daily.equals(whole.daily)
     with pytest.raises(FingerprintMismatch, match="another sweep"):
         Sweep(bars, spec, {**grid, "latency_bars": [1]}, **settings).run(checkpoint=kept)
     kept.state = b"nothing"
