@@ -7,6 +7,7 @@ import polars as pl
 
 from research.backtest.result import Result
 from research.metrics.drawdown import max_drawdown
+from research.metrics.returns import bar_returns, sharpe
 
 
 def crosscheck_vectorbt(result: Result) -> pl.DataFrame:
@@ -37,6 +38,10 @@ def crosscheck_vectorbt(result: Result) -> pl.DataFrame:
         "total_return": (ours[-1] / start - 1.0, float(portfolio.total_return())),
         "final_equity": (ours[-1], float(portfolio.final_value())),
         "max_drawdown": (max_drawdown(np.concatenate(([start], ours))), float(portfolio.max_drawdown())),
+        "sharpe_bar": (
+            sharpe(bar_returns(ours, start), result.bars_per_year),
+            float(portfolio.sharpe_ratio(year_freq="365 days")),
+        ),
         "fees": (float(rows["fee"].sum()), float(portfolio.orders.fees.sum())),
         "equity_curve": (ours[worst], theirs[worst]),
     }

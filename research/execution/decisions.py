@@ -13,7 +13,7 @@ from research.execution.books import (
     target_is_under_way,
 )
 from research.execution.records import Kind, Reason, Role, Status
-from research.execution.rounding import SNAP, exposure_lots, lots_of, times_unit, whole_within
+from research.execution.rounding import SNAP, exposure_lots, lots_of, side_of, times_unit, whole_within
 from research.kernel import constant, inlined_kernel, inner_kernel, kernel
 
 _FILLED, _REJECTED, _REPLACED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.REPLACED)
@@ -79,12 +79,12 @@ def refusal(b: Books, k: int, target: float, desired: int) -> int:
         return _INSUFFICIENT_MARGIN
     before = leg["lots"]
     lots = abs(desired - before)
-    grows = abs(desired) > abs(before) or desired * before < 0
+    grows = abs(desired) > abs(before) or side_of(desired) * side_of(before) < 0
     if grows and rule["needs_unit"] != 0 and math.isnan(leg["unit"]):
         return _EXIT_UNKNOWN
     if lots < rule["min_lots"]:
         return _BELOW_MIN_QTY
-    if rule["is_spot"] == 0 and abs(desired) < abs(before) and desired * before >= 0:
+    if rule["is_spot"] == 0 and abs(desired) < abs(before) and side_of(desired) * side_of(before) >= 0:
         return _NONE
     if lots > rule["max_lots"]:
         return _ABOVE_MAX_QTY
@@ -104,7 +104,7 @@ def desired_lots(b: Books, k: int, target: float) -> int:
     if not equity > 0.0:
         return leg["lots"]
     desired = exposure_lots(target, equity, leg["last_close"], b.rules[k]["qty_step"])
-    if leg["has_taken"] != 0 and desired * leg["lots"] > 0 and abs(desired) > abs(leg["lots"]):
+    if leg["has_taken"] != 0 and side_of(desired) * side_of(leg["lots"]) > 0 and abs(desired) > abs(leg["lots"]):
         desired = leg["lots"]
     return desired
 
@@ -180,7 +180,7 @@ def decide_target(b: Books, k: int, ts: int) -> None:
 def may_go_alone(leg: Record, desired: int) -> bool:
     """Tell whether a leg of a pair may go to its desired lots although the other may not: it only shrinks."""
     held = leg["lots"]
-    return desired * leg["blocked_side"] <= 0 and abs(desired) <= abs(held) and desired * held >= 0
+    return desired * leg["blocked_side"] <= 0 and abs(desired) <= abs(held) and side_of(desired) * side_of(held) >= 0
 
 
 @inner_kernel

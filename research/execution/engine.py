@@ -36,7 +36,7 @@ from research.execution.exit_levels import move_stop, update_best
 from research.execution.fills import apply_fill, growth_refusal, price_of, refresh_all
 from research.execution.margin import equity_now, maintenance_at, maintenance_now
 from research.execution.records import Kind, Reason, Role, Status, TriggerBy
-from research.execution.rounding import SNAP, lots_of, times_unit
+from research.execution.rounding import SNAP, lots_of, side_of, times_unit
 from research.execution.walk import (
     CLOSE,
     HIGH,
@@ -192,7 +192,7 @@ def meet_target(b: Books, j: int, ts: int) -> None:
         end_order(b, j, ts, _CANCELLED, _EXITED)
         return
     missing = row["desired"] - leg["lots"]
-    if missing * row["ordered"] <= 0:
+    if side_of(missing) * side_of(row["ordered"]) <= 0:
         end_order(b, j, ts, _CANCELLED, _NOTHING_TO_DO)
         return
     row["lots"] = missing

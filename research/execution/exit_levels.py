@@ -101,6 +101,8 @@ def set_bracket(leg: Record, rule: Record, stop_loss: float, take_profit: float)
     if not math.isnan(stop_loss):
         leg["stop"], leg["stop_role"], leg["has_bracket_stop"] = stop_loss, _STOP, 1
         leg["risk"] = abs(leg["entry_price"] - stop_loss)
+        if leg["has_bracket_profit"] == 0 and rule["take_profit_unit"] == _RISK:
+            set_levels(leg, rule)  # the ladder is counted in this risk now
     if not math.isnan(take_profit):
         leg["has_bracket_profit"], leg["tp_count"], leg["tp_next"], leg["tp_taken"] = 1, 1, 0, 0
         leg["tp_price"][0] = take_profit

@@ -18,7 +18,7 @@ from research.execution.margin import (
     tier_of,
 )
 from research.execution.records import Kind, Reason, Role, Status, TimeInForce
-from research.execution.rounding import SNAP, lots_of, times_unit
+from research.execution.rounding import SNAP, lots_of, side_of, times_unit
 from research.kernel import constant, inlined_kernel, inner_kernel
 
 _FILLED, _REJECTED, _CANCELLED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.CANCELLED)
@@ -158,7 +158,7 @@ def growth_refusal(b: Books, k: int, lots: int, reference: float, price: float, 
     leg, rule, settings = b.legs[k], b.rules[k], b.settings[0]
     before = leg["lots"]
     after = before + lots
-    if abs(after) <= abs(before) and after * before >= 0:
+    if abs(after) <= abs(before) and side_of(after) * side_of(before) >= 0:
         return _NONE
     qty_after = times_unit(after, rule["qty_step"], rule["step_inverse"])
     if rule["is_spot"] != 0:
@@ -183,7 +183,11 @@ def growth_refusal(b: Books, k: int, lots: int, reference: float, price: float, 
     if 1.0 / leverage < b.tiers[tier_of(b.tiers, first, n_tiers, value)]["initial"] * (1.0 - SNAP):
         return _ABOVE_TIER_LEVERAGE
     side = 1.0 if after > 0 else -1.0
-    grown = abs(qty_after) if before * after <= 0 else abs(times_unit(lots, rule["qty_step"], rule["step_inverse"]))
+    grown = (
+        abs(qty_after)
+        if side_of(before) * side_of(after) <= 0
+        else abs(times_unit(lots, rule["qty_step"], rule["step_inverse"]))
+    )
     cost = grown * price * rule["taker_frac"] * (2.0 - side / leverage)
     if settings["is_cross"] != 0:  # what the fill itself loses against the price that the equity is taken at
         cost += grown * max(side * (price - leg["now"]), 0.0)
@@ -198,7 +202,7 @@ def growth_refusal(b: Books, k: int, lots: int, reference: float, price: float, 
     else:
         entry = price
         available = b.account[0]["wallet"] - spent
-        if before * after > 0:
+        if side_of(before) * side_of(after) > 0:
             qty = times_unit(lots, rule["qty_step"], rule["step_inverse"])
             entry = leg["entry_price"] + (price - leg["entry_price"]) * (qty / qty_after)
         elif before != 0:
@@ -273,7 +277,7 @@ def try_fill(b: Books, j: int, ts: int, reference: float, own_price: float, is_m
         refuse(b, j, ts, _BELOW_MIN_QTY)
         return
     if row["reduce_only"] != 0 or (role == _COMMAND and lots < 0 and is_cash_spot(b, k)):
-        if leg["lots"] * lots >= 0:
+        if side_of(leg["lots"]) * side_of(lots) >= 0:
             end_order(b, j, ts, _CANCELLED, _NOTHING_TO_REDUCE)
             return
         if abs(lots) > abs(leg["lots"]):
@@ -314,7 +318,7 @@ def try_fill(b: Books, j: int, ts: int, reference: float, own_price: float, is_m
     if not is_final and abs(wanted) < abs(row["lots"] + lots):  # cut to the position, and by the volume as well
         row["lots"] = wanted - lots
     apply_fill(b, k, ts, lots, price if is_maker != 0 else reference, price, fee, order_id, role, is_maker, is_within)
-    grew = leg["lots"] != 0 and not (abs(leg["lots"]) <= abs(before) and leg["lots"] * before >= 0)
+    grew = leg["lots"] != 0 and not (abs(leg["lots"]) <= abs(before) and side_of(leg["lots"]) * side_of(before) >= 0)
     if grew and not (math.isnan(stop_loss) and math.isnan(take_profit)):
         set_bracket(leg, rule, stop_loss, take_profit)
     if row["lots"] == 0:

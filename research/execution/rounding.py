@@ -82,6 +82,18 @@ def in_units(count: int, unit: float) -> float:
 
 
 @kernel
+def side_of(lots: int) -> int:
+    """Return the sign of a number of lots: products of lots would overflow, 64 bits hold the product of no two.
+
+    Examples
+    --------
+    >>> side_of(-3), side_of(0), side_of(4 * 10**9)
+    (-1, 0, 1)
+    """
+    return (1 if lots > 0 else 0) - (1 if lots < 0 else 0)
+
+
+@kernel
 def lots_of(qty: float, qty_step: float) -> int:
     """Return the lots in a quantity of base units, truncated towards zero: never more than asked for.
 

@@ -30,7 +30,7 @@ from research.execution.margin import (
     refresh_liquidation,
 )
 from research.execution.records import Kind, Reason, Role, Status, TimeInForce, TriggerBy
-from research.execution.rounding import on_tick, times_unit
+from research.execution.rounding import on_tick, side_of, times_unit
 from research.kernel import FloatArray, constant, inner_kernel, kernel, truth
 from research.tables import table
 
@@ -179,7 +179,7 @@ def close_at_market(b: Books, k: int, ts: int, lots: int, role: int, reference: 
 def end_growing_target(b: Books, k: int, ts: int) -> None:
     """End the rest of an order to a target that would add to the position that a stop is about to close."""
     j = row_of(b, b.legs[k]["pending_id"])
-    if j >= 0 and b.book[j]["has_arrived"] != 0 and b.book[j]["desired"] * b.legs[k]["lots"] > 0:
+    if j >= 0 and b.book[j]["has_arrived"] != 0 and side_of(b.book[j]["desired"]) * side_of(b.legs[k]["lots"]) > 0:
         end_order(b, j, ts, _CANCELLED, _EXITED)
 
 

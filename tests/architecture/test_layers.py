@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Imports only go up this list. Modules of one row may import each other.
 PRODUCTION = (
-    "research.errors", "research.kernel", "research.tables", "research.market", "research.features", "research.strategies",
+    "research.errors", "research.kernel", "research.tables", "research.market", "research.features",
+    "research.strategies",
     "research.risk", "research.execution",
     # Compositions of the rooms above: what research hands to live, and the proof that live did the same.
     "research.predictor", "research.policy", "research.bundle", "research.parity",

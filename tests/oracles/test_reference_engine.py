@@ -60,12 +60,6 @@ class Case:
     fine: Any = None
     split: int = 0  # bars of a first chunk; 0: all at once
 
-    def __repr__(self):
-        """Return what tells the case apart, without its prices."""
-        names = ("costs", "margin", "exits", "cash", "latency", "max_leverage", "intrabar", "limits", "pairs", "split")
-        said = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"Case({self.columns['open'].shape}, {said}, {len(self.commands)} commands)"
-
 
 # ------------------------------------------------------------------------------------------------------- both engines
 
@@ -619,14 +613,14 @@ def test_the_plain_engine_takes_one_of_two_paths(intrabar, wallet):
 
 
 KINDS = {
-    "targets": (target_cases, 500),
-    "exits": (exit_cases, 600),
-    "commands": (command_cases, 600),
+    "targets": (target_cases, 400),
+    "exits": (exit_cases, 550),
+    "commands": (command_cases, 500),
     "liquidation": (liquidation_cases, 450),
     "spot": (spot_cases, 300),
-    "portfolio": (portfolio_cases, 300),
-    "pairs": (pair_cases, 150),
-    "fine": (fine_cases, 200),
+    "portfolio": (portfolio_cases, 350),
+    "pairs": (pair_cases, 250),
+    "fine": (fine_cases, 250),
 }
 
 
