@@ -19,8 +19,10 @@ import numpy as np
 
 from research.errors import FingerprintMismatch, InvalidInput
 from research.execution.account import Account
+from research.execution.costs import Costs
 from research.execution.engine import advance
 from research.execution.faults import first_fault
+from research.execution.margin import Margin
 from research.execution.portfolio import Portfolio
 from research.execution.rules import rules_of
 from research.features.feature_set import FeatureSet
@@ -30,7 +32,7 @@ from research.kernel import FloatArray, IntArray, KernelSpec, code_hash
 from research.market.bars import interval_ns
 from research.market.resample import Resampler, resample_bars
 from research.predictor import Predictor
-from research.risk import SIZERS
+from research.risk import SIZERS, Exits
 from research.strategies import STRATEGIES
 
 BAR_INPUTS = ("open", "high", "low", "close", "volume", "turnover", "trade_count", "taker_buy_volume")
@@ -221,7 +223,19 @@ class Policy:
         # What stands between the kernels is Python, and decides as well: order of columns, lots, leverage, scores.
         between = [
             inspect.getfile(part)
-            for part in (Policy, Predictor, FeatureStream, Timeframe, Resampler, Account, Portfolio, rules_of)
+            for part in (
+                Policy,
+                Predictor,
+                FeatureStream,
+                Timeframe,
+                Resampler,
+                Account,
+                Portfolio,
+                rules_of,
+                Costs,
+                Margin,
+                Exits,
+            )
         ]
         digest.update(code_hash(kernels, between).encode())
         return digest.hexdigest()

@@ -257,9 +257,8 @@ def exposure(result: Result) -> go.Figure:
         figure.add_trace(trace, row=2, col=1)
         figure.update_yaxes(title_text="margin ratio", tickformat=".2~%", rangemode="tozero", row=2, col=1)
     held = f"in the market {_percent(found.bars_held / result.ts.size)} of the time"
-    return _finish(
-        figure, f"{title}: {held}, {_percent(found.mean_gross)} gross on average", height=300 + 180 * has_margin
-    )
+    told = f"{title}<br><sub>{held}, {_percent(found.mean_gross)} gross on average</sub>"
+    return _finish(figure, told, height=300 + 180 * has_margin)
 
 
 # Exit role: symbol and colour of its mark.

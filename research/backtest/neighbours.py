@@ -13,7 +13,8 @@ from research.kernel import FloatArray, IntArray
 # Metrics of which less is better. Drawdown, VaR and CVaR are negative and funding is received: more of them is better.
 LESS_IS_BETTER = frozenset({
     "volatility", "downside_deviation", "ulcer_index", "longest_drawdown", "fees", "slippage", "cost_share", "turnover",
-    "orders_rejected", "is_ruined", "liquidations", "ambiguous_fills",
+    "turnover_per_year", "interest", "max_margin_ratio", "max_drawdown_bars",
+    "max_drawdown_recovery_bars", "orders_rejected", "is_ruined", "liquidations", "ambiguous_bars",
 })  # fmt: skip
 _UNITS = ("_quote", "_frac", "_bars", "_bps")
 
@@ -44,7 +45,8 @@ def parameters_of(table: pl.DataFrame, params: Sequence[str] | None = None) -> t
     table : polars.DataFrame
         One row per combination.
     params : sequence of str, optional
-        Parameter columns; without it those with a dot in their name, as a sweep names them.
+        Parameter columns; without it those with a dot in their name and ``latency_bars``, as a sweep
+        names them.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def parameters_of(table: pl.DataFrame, params: Sequence[str] | None = None) -> t
     """
     if table.is_empty():
         raise InvalidInput("table", "must have at least one row", 0)
-    found = tuple(name for name in table.columns if "." in name) if params is None else tuple(params)
+    found = tuple(c for c in table.columns if "." in c or c == "latency_bars") if params is None else tuple(params)
     if not found:
         raise InvalidInput("params", "must name at least one column; columns are", table.columns)
     if len(set(found)) < len(found):

@@ -7,6 +7,7 @@ distinct rule, and every combination's account passes over the block before the 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +26,14 @@ from research.backtest.swept import figures_of, last_day
 from research.errors import FingerprintMismatch, InvalidInput, MisalignedBars, SchemaMismatch
 from research.execution.account import Account
 from research.execution.costs import Costs
-from research.execution.engine import PER_ROW
+from research.execution.engine import PER_ROW, advance
 from research.execution.funding import funding_per_bar
 from research.execution.margin import Margin
-from research.execution.portfolio import COLUMNS, KERNEL_ORDER
+from research.execution.portfolio import COLUMNS, KERNEL_ORDER, Portfolio
 from research.execution.records import FILLS, ORDERS
+from research.execution.rules import rules_of
 from research.features.feature_set import FeatureSet
-from research.kernel import FloatArray, IntArray
+from research.kernel import FloatArray, IntArray, code_hash
 from research.market.bars import NS_PER_DAY, epoch_ns, interval_ns, read_in_place, require_clock
 from research.market.instruments import Instrument
 from research.market.resample import Resampler
@@ -295,7 +297,11 @@ class Sweep:
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides what the sweep computes, but for the bars themselves."""
+        rules = [DecisionRule(group.first.spec, self._feature_set.columns) for group in self._groups[:1]]
+        kernels = [kernel for rule in rules for kernel in (rule.strategy.kernel, rule.sizer.kernel)]
         told = {
+            "code": code_hash([*kernels, advance], [inspect.getfile(part) for part in (Account, Portfolio, rules_of)]),
+            "mark": None if self._mark is None else int(self._mark.hash_rows().sum()),
             "combinations": [
                 [c.params, c.decision_key, c.column_key, c.costs, c.margin.to_dict(), c.exits, c.latency_bars]
                 for c in self._combinations
@@ -508,7 +514,7 @@ class _Run:
         sweep, rows = self.sweep, []
         per_year = DAYS_PER_YEAR * NS_PER_DAY / sweep._step_ns
         for index, combination in enumerate(sweep._combinations):
-            figures = figures_of(self.accounts[index].state, sweep._cash, self.bars_done, per_year)
+            figures = figures_of(self.accounts[index].state, sweep._cash, self.bars_done, per_year, sweep._intrabar)
             rows.append({**combination.params, **figures})
         table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
         return Swept(table, self._daily_frame() if sweep._keeps_daily else None)

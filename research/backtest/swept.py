@@ -11,7 +11,9 @@ from research.metrics.costs import cost_share
 from research.metrics.returns import DAYS_PER_YEAR, NOISE, cagr
 
 
-def figures_of(account: Any, initial_cash_quote: float, n_bars: int, bars_per_year: float) -> dict[str, float]:
+def figures_of(
+    account: Any, initial_cash_quote: float, n_bars: int, bars_per_year: float, intrabar: str
+) -> dict[str, float]:
     """Return an account's figures, those of :meth:`research.backtest.Result.metrics` that need no curve.
 
     Parameters
@@ -21,6 +23,8 @@ def figures_of(account: Any, initial_cash_quote: float, n_bars: int, bars_per_ye
     initial_cash_quote : float
     n_bars : int
     bars_per_year : float
+    intrabar : str
+        Which order of events was kept: ``worse`` or ``better``.
 
     Returns
     -------
@@ -38,6 +42,8 @@ def figures_of(account: Any, initial_cash_quote: float, n_bars: int, bars_per_ye
     won, lost = float(account["won"]), float(account["lost"])
     fees, slippage = float(account["fees"]), float(account["slippage"])
     funding, interest = float(account["funding"]), float(account["interest"])
+    gain = float(account["equity"]) - initial_cash_quote
+    other = gain + float(account["ambiguous"]) * (1.0 if intrabar == "worse" else -1.0)
     hours = 24.0 * DAYS_PER_YEAR / bars_per_year
     return {
         "total_return": growth - 1.0,
@@ -72,7 +78,8 @@ def figures_of(account: Any, initial_cash_quote: float, n_bars: int, bars_per_ye
         "orders_rejected": float(account["rejected"]),
         "liquidations": float(account["liquidations"]),
         "ambiguous_bars": float(account["ambiguous_bars"]),
-        "pnl_best": float(account["equity"]) - initial_cash_quote + float(account["ambiguous"]),
+        "pnl_worst": min(gain, other),
+        "pnl_best": max(gain, other),
         "final_equity": float(account["equity"]),
         "is_ruined": float(account["is_ruined"] != 0),
     }

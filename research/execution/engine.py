@@ -33,7 +33,7 @@ from research.execution.decisions import (
     take_target,
 )
 from research.execution.exit_levels import move_stop, update_best
-from research.execution.fills import apply_fill, growth_refusal, price_of, refresh_all
+from research.execution.fills import apply_fill, free_cash, growth_refusal, price_of, refresh_all
 from research.execution.margin import equity_now, maintenance_at, maintenance_now
 from research.execution.records import Kind, Reason, Role, Status, TriggerBy
 from research.execution.rounding import SNAP, lots_of, side_of, times_unit
@@ -152,7 +152,7 @@ def pair_refusal(b: Books, j: int, other: int, ts: int) -> int:
             if rule["is_spot"] != 0:
                 spent += max(qty, 0.0) * leg["now"] * (1.0 - rule["collateral_frac"])
         if rule["is_spot"] != 0:
-            cash = b.account[0]["wallet"] - fee - qty * price
+            cash = free_cash(b) - fee - qty * price
             if b.settings[0]["can_borrow"] == 0 and cash < -SNAP * abs(qty * price):
                 return _INSUFFICIENT_MARGIN
             if b.settings[0]["is_cross"] == 0:

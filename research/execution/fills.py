@@ -222,15 +222,21 @@ def haircut(b: Books) -> float:
 
 
 @inner_kernel
-def affordable_lots(b: Books, k: int, lots: int, price: float) -> int:
-    """Return how many of the lots the cash of an account without borrowing pays for, 0 below the venue's minimum."""
-    rule = b.rules[k]
+def free_cash(b: Books) -> float:
+    """Return the cash that buys coins without borrowing: the wallet less the margins of isolated positions."""
     cash = b.account[0]["wallet"]
     if b.settings[0]["is_cross"] == 0:
         for i in range(b.settings[0]["n_legs"]):
             if b.rules[i]["is_spot"] == 0 and b.legs[i]["lots"] != 0:
                 cash -= abs(b.legs[i]["qty"]) * b.legs[i]["entry_price"] / b.legs[i]["leverage"]
-    most = lots_of(max(cash, 0.0) / (price * (1.0 + rule["taker_frac"])), rule["qty_step"])
+    return max(cash, 0.0)
+
+
+@inner_kernel
+def affordable_lots(b: Books, k: int, lots: int, price: float) -> int:
+    """Return how many of the lots the cash of an account without borrowing pays for, 0 below the venue's minimum."""
+    rule = b.rules[k]
+    most = lots_of(free_cash(b) / (price * (1.0 + rule["taker_frac"])), rule["qty_step"])
     if most >= lots:
         return lots
     notional = times_unit(most, rule["qty_step"], rule["step_inverse"]) * price

@@ -486,6 +486,9 @@ class Portfolio:
             if not isinstance(getattr(self, name), kind):
                 raise InvalidInput(f"account.{name}", f"must be a {kind.__name__}", getattr(self, name))
         for instrument in self.instruments:
+            if instrument.quote != self.instruments[0].quote:
+                rule = f"must be {self.instruments[0].quote}, the account's currency, for {instrument.symbol}"
+                raise InvalidInput("account.instruments.quote", rule, instrument.quote)
             self._check_leverage(instrument)
         self._check_pairs()
 

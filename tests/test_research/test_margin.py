@@ -401,6 +401,18 @@ def test_cross_margined_legs_live_and_die_together():
     assert not portfolio.is_ruined
 
 
+def test_the_fee_to_close_is_part_of_the_maintenance_margin_of_several_legs():
+    # W = 1,000 - 2 * 2.75; 994.50 + 100 (p - 100) meets 100 p (0.01 + 0.98 * 5.5 bps) at 9,005.50 / 98.9461 = 91.0142.
+    orders = [order(0, 500), order(0, 500, leg=1)]
+    for low, dies in ((91.02, False), (91.01, True)):
+        bars = [100.0, 100.0, (100.0, 100.0, low, 100.0)]
+        portfolio, ledger = two_legs(bars, bars, orders, costs=Costs())
+        assert portfolio.is_ruined == dies
+    assert ledger.rows["maintenance"][1] == pytest.approx(10_000 * (0.01 + 0.98 * 5.5e-4), rel=1e-14)
+    short = play([100.0, 100.0, 120.0], [order(0, -100)], costs=Costs(), margin=Margin(leverage=5.0))
+    assert short.ledger.rows["maintenance"][2] == pytest.approx(1_200 * (0.01 + 1.2 * 5.5e-4), rel=1e-14)
+
+
 def test_a_cross_account_that_a_jump_leaves_without_margin_shows_its_debt():
     # 50 + 50 SOL at 100 with 1,000; both open at 80. No margin is left to take, and 1,000 are owed.
     portfolio, ledger = two_legs([100.0, 100.0, 80.0], [100.0, 100.0, 80.0], [order(0, 500), order(0, 500, leg=1)])
