@@ -940,6 +940,8 @@ class ReferenceEngine:
         if order.stop_loss is not None:
             leg.stop, leg.stop_role, leg.stop_is_given = order.stop_loss, Role.STOP, True
             leg.risk = abs(leg.entry - leg.stop)
+            if leg.rules.exits is not None:
+                self.set_levels(leg)  # a ladder that is counted in the risk has another one now
         if order.take_profit is not None:
             leg.ladder, leg.ladder_is_given = ((order.take_profit, Fraction(1)),), True
             leg.tp_next = leg.tp_taken = 0

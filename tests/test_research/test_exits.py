@@ -287,6 +287,16 @@ def test_a_stop_comes_before_a_time_stop_under_way():
     # Entered in bar 2; the time stop, decided at its close, would arrive in bar 4; the stop is met in bar 3.
     assert left(found) == [(3, STOP, -LOTS, 95.0)]
     assert found.fates[-1] == (Role.TIME_STOP, Status.CANCELLED, Reason.NOTHING_TO_REDUCE)
+    assert found.ledger.orders["done_ts"].tolist()[-2:] == [times(4)[3]] * 2  # at once, both
+
+
+def test_a_time_stop_under_way_does_not_close_a_position_opened_after_its_own():
+    # Decided at the close of bar 2, it would arrive in bar 4: stopped in bar 3, where a limit order enters again.
+    orders = [*LONG, order(1, LOTS, 92.0)]
+    bars = [100, 100, 100, (100, 100, 91, 96), 96, 96]
+    found = play(bars, orders, exits=Exits(stop_distance=0.05, time_stop_bars=1), latency=1)
+    assert left(found)[:2] == [(3, STOP, -LOTS, 95.0), (3, Role.COMMAND, LOTS, 92.0)]
+    assert left(found)[2:] == [(5, Role.TIME_STOP, -LOTS, 96.0)]  # its own, decided at the close of bar 3
 
 
 def test_a_volatility_stop_closes_where_the_unit_has_grown():
@@ -495,6 +505,14 @@ def test_the_risk_of_a_bracket_measures_the_rules_that_count_in_it():
     exits = Exits(stop_distance=0.05, break_even_distance=1.0, break_even_unit="risk")
     found = play([100, 100, (100, 102, 100, 101)], [order(0, LOTS, stop_loss=98.0)], exits=exits)
     assert found.account.stops.tolist() == [100.0]  # a profit of 2 is the risk to 98
+
+
+def test_the_risk_of_a_bracket_measures_the_ladder_from_its_first_fill_on():
+    exits = Exits(stop_distance=0.05, take_profits=((1.0, 0.5),), take_profit_unit="risk")
+    found = play([100, 100, (100, 102.5, 100, 102)], [order(0, LOTS, stop_loss=98.0)], exits=exits)
+    assert left(found) == [(2, TARGET, -50, 102.0)]
+    by_rule = play([100, 100, (100, 102.5, 100, 102)], LONG, exits=exits)
+    assert left(by_rule) == []  # 105
 
 
 def test_a_mark_triggered_order_beside_exits_closes_only_what_is_left():

@@ -116,12 +116,21 @@ def test_opposite_legs_net_and_a_limit_that_leaves_nothing_is_said():
 
 
 def test_a_limit_never_sells_what_is_held():
-    # SOL has doubled to 1.5 of the equity; a target of 2 may add nothing, and takes nothing away.
-    _, ledger = push(
-        (SOL, SOL), [[100, 100, 200, 200]] + [[100] * 4], {(0, 0): 1.0, (0, 2): 2.0}, limits=Limits(max_leg=1.0)
-    )
-    assert ledger.held[0].tolist() == [0, 1_000, 1_000, 1_000]
+    # 200 SOL at 75 are three times the 5,000 left: a limit of 2 lets a target of 4 add nothing, and takes nothing.
+    legs = [[100, 100, 75, 75], [100] * 4]
+    _, ledger = push((SOL, SOL), legs, {(0, 0): 2.0, (0, 2): 4.0}, limits=Limits(max_leg=2.0))
+    assert ledger.held[0].tolist() == [0, 2_000, 2_000, 2_000]
     assert fates(ledger)[-1] == (0, REJECTED, Reason.EXPOSURE_LIMIT)
+    _, lower = push((SOL, SOL), legs, {(0, 0): 2.0, (0, 2): 1.5}, limits=Limits(max_leg=2.0))
+    assert lower.held[0].tolist() == [0, 2_000, 2_000, 1_000]  # what the target itself asks for is sold
+
+
+@pytest.mark.parametrize(
+    ("limits", "lots"), [(Limits(max_gross=1.0), 500), (Limits(max_net=0.1), 900), (Limits(max_leg=0.5), 500)]
+)
+def test_a_pair_counts_on_both_sides_of_the_limits(limits, lots):
+    portfolio, _ = push((COIN, SOL), [[100] * 3] * 2, {(0, 0): 0.9}, pairs=[(0, 1)], limits=limits)
+    assert portfolio.lots.tolist() == [lots, -lots]
 
 
 # ---------------------------------------------------------------- pairs
