@@ -354,6 +354,8 @@ def roles(columns: Columns) -> Columns:
         **columns,
         "trend": swing,
         "quality": np.abs(swing),
+        "fast": close,
+        "slow": columns["open"],
         "score": change,
         "target": np.where(np.isnan(swing), math.nan, np.where(np.abs(swing) < 0.4, 0.0, np.clip(swing, -1.0, 1.0))),
         "volatility": np.abs(np.where(np.abs(swing) > 2.5, math.nan, change)),

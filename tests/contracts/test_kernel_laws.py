@@ -218,7 +218,8 @@ def sol_market(market_data, laws):
         columns[f"reference.{name}"] = table[f"BTCUSDT.{name}"].to_numpy(writable=True)
     columns["basket.close"] = np.stack([table[f"{name}.close"].to_numpy() for name in others], axis=1)
     features = FeatureSet({"trend": {"feature": "ema_spread"}, "quality": {"feature": "efficiency"},
-                           "score": {"feature": "log_return"}, "volatility": {}})  # fmt: skip
+                           "score": {"feature": "log_return"}, "volatility": {},
+                           "fast": {"feature": "ema", "length": 9}, "slow": {"feature": "ema"}})  # fmt: skip
     columns |= arrays_of(features.batch(bars), features.columns)
     columns["target"] = STRATEGIES["trend"].run(
         [columns["trend"], columns["quality"]],

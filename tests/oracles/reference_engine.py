@@ -928,18 +928,26 @@ class ReferenceEngine:
             leg.risk = self.distance(leg, exits.stop)
             if leg.risk is not None and leg.stop_role == Role.STOP:
                 leg.stop = to_tick(leg.entry - side * leg.risk, tick, -side)
-        if not leg.ladder_is_given:
-            steps = [(self.distance(leg, figure), share) for figure, share in exits.take_profits]
-            leg.ladder = tuple(
-                (to_tick(leg.entry + side * step, tick, side), share) for step, share in steps if step is not None
-            )
+        self.set_ladder(leg)
         if not leg.ladder_has_taken:
             leg.tp_next = 0  # what was passed over as too small may be large enough now
 
+    def set_ladder(self, leg: Leg) -> None:
+        if leg.rules.exits is None or leg.ladder_is_given:
+            return
+        steps = [(self.distance(leg, figure), share) for figure, share in leg.rules.exits.take_profits]
+        leg.ladder = tuple(
+            (to_tick(leg.entry + leg.side * step, leg.rules.tick, leg.side), share)
+            for step, share in steps
+            if step is not None
+        )
+
     def set_bracket(self, leg: Leg, order: Order) -> None:
+        """Put the levels that an order brought with it in the place of those of the rules."""
         if order.stop_loss is not None:
             leg.stop, leg.stop_role, leg.stop_is_given = order.stop_loss, Role.STOP, True
             leg.risk = abs(leg.entry - leg.stop)
+            self.set_ladder(leg)  # its distances may be counted in the risk
             if leg.rules.exits is not None:
                 self.set_levels(leg)  # a ladder that is counted in the risk has another one now
         if order.take_profit is not None:

@@ -446,13 +446,16 @@ def liquidation_cases(draw):
     lag = draw(st.sampled_from([0, 0, 3, 8]))
     d.width = max(d.width, 0.05 if lag else 0.0)
     columns, _ = bars_of(d.rng, d.n, instrument, d.width, d.gaps, with_marks=lag > 0 or draw(st.booleans()), lag=lag)
-    most = draw(st.sampled_from([18.0, 8.0, 3.0]))
+    margin = margin_of(draw, instrument)
+    # As much as the leverage allows, or so near to it that the fees decide.
+    near = draw(st.sampled_from([1.0, 0.999, 0.99, 0.97, 0.9]))
+    most = round(near * (margin.leverage or draw(st.sampled_from([18.0, 8.0, 3.0]))), 6)
     columns["target"] = targets_of(d.rng, d.n, most, often=0.4)
     columns, cash = columns_of([columns]), draw(st.sampled_from([1_000.0, 4_000.0, 20_000.0]))
     exits = exits_of(draw, d.width) if draw(st.sampled_from([False, False, True])) else None
-    commands = commands_of(d, columns, (instrument,), cash, draw(st.sampled_from([0.0, 0.2])), most)
+    commands = commands_of(d, columns, (instrument,), cash, draw(st.sampled_from([0.0, 0.3])), most)
     return d.case(
-        (instrument,), columns, (costs_of(draw),), margin_of(draw, instrument), (exits,), max_leverage=most, cash=cash,
+        (instrument,), columns, (costs_of(draw),), margin, (exits,), max_leverage=max(most, 1.0), cash=cash,
         commands=commands,
     )  # fmt: skip
 
