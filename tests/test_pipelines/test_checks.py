@@ -19,11 +19,11 @@ WRONG = [
     ("features.columns.momentum={length: 14}", "features.columns.momentum: "),
     ("features.columns.close={feature: ema}", "features.columns.close must not be called"),
     ("features.columns.score={feature: ema}", "features.columns.score must not be called"),
-    ("search.sizer=kelly", "search.sizer must be one of volatility_target"),
+    ("search.sizer=kelly", "search.sizer must be one of fixed, volatility_target"),
     ("search.sizer_params={max_exposre: 1.0}", "search.sizer_params: volatility_target.max_exposre is not a parameter"),
     ("search.sizer_params={band: -1.0}", "search.sizer_params: volatility_target.band must lie in"),
     ("search.volatility=volatility.x", "search.volatility must be a feature column"),
-    (f"{TREND}.strategy=trendy", f"{TREND}.strategy must be one of threshold, trend"),
+    (f"{TREND}.strategy=trendy", f"{TREND}.strategy must be one of crossover, threshold, trend"),
     (f"{TREND}.inputs.tend=rsi", f"{TREND}.inputs.tend is not an input of trend"),
     (f"{TREND}.inputs.trend=nothing", f"{TREND}.inputs.trend must be score or a feature column"),
     (f"{TREND}.inputs={{trend: rsi}}", f"{TREND}.inputs.quality is required by trend"),
@@ -87,6 +87,6 @@ def test_no_stage_works_on_parameters_that_a_later_one_would_refuse(tmp_path):
 
 def test_the_command_says_what_is_wrong(tmp_path):
     with pytest.raises(
-        SystemExit, match=r"InvalidInput: search\.sizer must be one of volatility_target; received 'kelly'$"
+        SystemExit, match=r"InvalidInput: search\.sizer must be one of fixed, volatility_target; received 'kelly'$"
     ):
         run.main(["--params", str(ROOT / "params.yaml"), "--root", str(tmp_path), "--set", "search.sizer=kelly"])

@@ -267,6 +267,9 @@ def test_of_the_bar_of_an_entry_within_it_only_the_close_counts_as_best():
     assert within.account.stops.tolist() == [100.0]  # 101 - 1
     at_open = play([100, (100, 103, 98, 101)], LONG, exits=exits, unit=[1.0] * 2)
     assert at_open.account.stops.tolist() == [102.0]  # 103 - 1
+    short = play([100, (100, 102, 97, 99)], [order(0, -LOTS, 101.0)], exits=exits, unit=[1.0] * 2)
+    assert short.account.stops.tolist() == [100.0]  # 99 + 1
+    assert play([100, (100, 102, 97, 99)], SHORT, exits=exits, unit=[1.0] * 2).account.stops.tolist() == [98.0]
 
 
 # ---------------------------------------------------------------- time and volatility

@@ -125,12 +125,9 @@ def test_a_limit_never_sells_what_is_held():
     assert lower.held[0].tolist() == [0, 2_000, 2_000, 1_000]  # what the target itself asks for is sold
 
 
-@pytest.mark.parametrize(
-    ("limits", "lots"), [(Limits(max_gross=1.0), 500), (Limits(max_net=0.1), 900), (Limits(max_leg=0.5), 500)]
-)
-def test_a_pair_counts_on_both_sides_of_the_limits(limits, lots):
-    portfolio, _ = push((COIN, SOL), [[100] * 3] * 2, {(0, 0): 0.9}, pairs=[(0, 1)], limits=limits)
-    assert portfolio.lots.tolist() == [lots, -lots]
+def test_a_pair_is_cut_on_both_sides_alike():
+    portfolio, _ = push((COIN, SOL), [[100] * 3] * 2, {(0, 0): 0.9}, pairs=[(0, 1)], limits=Limits(max_leg=0.5))
+    assert portfolio.lots.tolist() == [500, -500]
 
 
 # ---------------------------------------------------------------- pairs
