@@ -409,8 +409,9 @@ class ReferenceEngine:
         for leg, bar in zip(self.legs, bars, strict=True):
             leg.is_gap, leg.entered_within = bar.is_gap, False
             leg.now = leg.mark_now = leg.last_close
+            leg.volume = bar.volume  # of this bar also in a gap, where only a liquidation of the account can trade
             if not bar.is_gap:
-                leg.volume, cap = bar.volume, leg.rules.volume_cap
+                cap = leg.rules.volume_cap
                 unlimited = cap is None or bar.volume is None
                 leg.left = math.inf if unlimited else whole(cap * bar.volume / leg.rules.step)
         self.jump([None if bar.is_gap else (bar.open, bar.mark or bar.open) for bar in bars])
