@@ -644,7 +644,7 @@ def test_the_cases_reach_every_fate():
     seen = set()
     for cases, examples in KINDS.values():
 
-        @settings(max_examples=examples // 4, database=None)
+        @settings(max_examples=examples, database=None)
         @given(cases())
         def collect(case):
             plain = run_reference(case)
