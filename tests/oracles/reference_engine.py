@@ -243,6 +243,7 @@ class Leg:
     entry: Any = None  # average price of the position
     leverage: Any = Fraction(1)
     last_close: Any = None
+    last_mark: Any = None
     unit: Any = None
     funding_since_fill: Any = Fraction(0)
     wish: float = 0.0  # the last target given
@@ -358,7 +359,12 @@ class ReferenceEngine:
         self.close(bars, commands)
         row = {name: getattr(self, name) for name in ("fee", "slippage", "funding", "interest", "wallet")}
         held = [leg.lots for leg in self.legs]
-        self.rows.append({"equity": self.equity(at_close=True), "ambiguous": ambiguous, "held": held, **row})
+        row |= {
+            "equity": self.equity(at_close=True),
+            "maintenance": self.maintenance(at_close=True),
+            "ambiguous": ambiguous,
+        }
+        self.rows.append({**row, "held": held})
 
     # ------------------------------------------------------------------------------------------------ sums of money
 
@@ -852,21 +858,28 @@ class ReferenceEngine:
         self.fill(order, -leg.lots, price, price, rest, reason=Reason.LIQUIDATION)
         self.end_account(self.ts)
 
+    def maintenance(self, at_close: bool = False) -> Fraction:
+        """Return the margin that the perpetuals need where their marks stand, the fee of closing them included."""
+        total = Fraction(0)
+        for leg in self.legs:
+            if leg.lots and not leg.rules.is_spot:
+                value, lever = abs(leg.value(leg.last_mark if at_close else leg.mark_now)), 1 - leg.side / leg.leverage
+                tier = leg.rules.tier(value)
+                total += value * (tier.maintenance + lever * leg.rules.liquidation_fee(self.ts)) - tier.deduction
+        return total
+
     def check_account(self) -> None:
         """Liquidate an account whose legs share one margin, or whose debt has come near to what it owns."""
         held = [leg for leg in self.legs if leg.lots]
         if not held:
             return
         if self.is_cross and self.has_linear and len(self.legs) > 1:
-            balance, maintenance = self.wallet, Fraction(0)
+            balance, maintenance = self.wallet, self.maintenance()
             for leg in held:
                 if leg.rules.is_spot:
                     balance += self.collateral() * leg.value(leg.now)
-                    continue
-                value, lever = abs(leg.value(leg.mark_now)), 1 - leg.side / leg.leverage
-                tier = leg.rules.tier(value)
-                balance += leg.value(leg.mark_now) - leg.value(leg.entry)
-                maintenance += value * (tier.maintenance + lever * leg.rules.liquidation_fee(self.ts)) - tier.deduction
+                else:
+                    balance += leg.value(leg.mark_now) - leg.value(leg.entry)
             if maintenance > 0 and balance <= maintenance:
                 self.close_all(Role.LIQUIDATION, Reason.LIQUIDATION, takes_rest=True)
                 self.end_account(self.ts)
@@ -1045,7 +1058,7 @@ class ReferenceEngine:
         closes = self.ts + self.step_ns
         for leg, bar in zip(self.legs, bars, strict=True):
             if not bar.is_gap:
-                leg.last_close = leg.now = bar.close
+                leg.last_close, leg.last_mark = bar.close, leg.mark_now
                 leg.unit = leg.unit if bar.unit is None else bar.unit
         if self.equity(at_close=True) <= 0 and not self.is_ruined and not any(bar.is_gap for bar in bars):
             self.end_account(closes)

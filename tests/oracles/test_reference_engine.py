@@ -28,6 +28,7 @@ MINUTE_NS = 60 * 10**9
 TIERS = (
     [(1e9, 0.00517, 0.01)],
     [(30_000.0, 0.00517, 0.01), (90_000.0, 0.02093, 0.04)],
+    [(4_000.0, 0.00517, 0.01), (60_000.0, 0.06131, 0.0667)],  # tiers so different that taking the wrong one shows
     [(6_000.0, 0.01037, 0.02), (20_000.0, 0.02531, 0.05), (70_000.0, 0.05173, 0.1)],
 )
 ORDER_FIELDS = (
@@ -158,7 +159,7 @@ def assert_equal(case):
     assert rows["position_lots"].tolist() == held[:, 0].tolist()
     if held.shape[1] > 1:
         assert np.concatenate([ledger.held for ledger in ledgers], axis=1).tolist() == held.T.tolist()
-    for name in ("equity", "wallet", "fee", "slippage", "funding", "interest", "ambiguous"):
+    for name in ("equity", "wallet", "fee", "slippage", "funding", "interest", "maintenance", "ambiguous"):
         assert_close(rows[name], [row[name] for row in plain.rows], case, name)
 
     waiting = sorted((o.order_id, o.leg.index, int(o.role), int(o.kind), o.ordered, o.filled) for o in plain.book)
