@@ -42,20 +42,33 @@ def planned_lots(b: Books, k: int) -> int:
 
 @inner_kernel
 def within_limits(b: Books, k: int, desired: int) -> int:
-    """Return ``desired`` cut to what the account's exposure limits leave for the leg, never below what it holds."""
+    """Return ``desired`` cut to what the account's exposure limits leave for the leg, never below what it holds.
+
+    The legs of a pair are held against them together: the hedge adds to gross exposure and takes from net.
+    """
     rule, leg, settings = b.rules[k], b.legs[k], b.settings[0]
+    hedge = rule["hedge_leg"]
     gross = net = 0.0
     for i in range(b.settings[0]["n_legs"]):
-        if i != k and not math.isnan(b.legs[i]["last_close"]):
+        if i != k and i != hedge and not math.isnan(b.legs[i]["last_close"]):
             value = (
                 times_unit(planned_lots(b, i), b.rules[i]["qty_step"], b.rules[i]["step_inverse"])
                 * b.legs[i]["last_close"]
             )
             gross, net = gross + abs(value), net + value
     equity, side = b.account[0]["equity"], 1 if desired > 0 else -1
-    room = min(rule["max_leg"] * equity, settings["max_gross"] * equity - gross)
-    room = max(min(room, settings["max_net"] * equity - side * net), 0.0)
-    most = math.inf if room == math.inf else room / (leg["last_close"] * rule["qty_step"])
+    price = leg["last_close"]
+    most = rule["max_leg"] * equity / price  # units of the base asset
+    both = slope = price  # gross and net exposure of one unit bought
+    if hedge >= 0:
+        other = b.legs[hedge]["last_close"]
+        most = min(most, b.rules[hedge]["max_leg"] * equity / other)
+        both, slope = price + other, price - other
+    most = min(most, (settings["max_gross"] * equity - gross) / both)
+    if slope != 0.0:
+        ahead = net if (slope > 0.0) == (side > 0) else -net  # what is held already on the side that this adds to
+        most = min(most, (settings["max_net"] * equity - ahead) / abs(slope))
+    most = max(most, 0.0) / rule["qty_step"]
     if abs(desired) <= most:
         return desired
     cut = whole_within(most)

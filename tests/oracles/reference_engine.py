@@ -1185,24 +1185,29 @@ class ReferenceEngine:
         return lots
 
     def within_limits(self, leg: Leg, desired: int, worth: Fraction) -> int:
-        """Cut a position to what the other legs leave of the account's limits, but not below what is held."""
+        """Cut a position to what the other legs leave of the account's limits, but not below what is held.
+
+        A pair is looked at as a whole: its legs' values add up in gross, and offset each other in net.
+        """
         if self.limits is None or desired == 0 or worth <= 0:
             return desired
-        side, price = sign(desired), leg.last_close * leg.rules.step
+        side, hedge = sign(desired), self.hedge_of(leg)
+        prices = [leg.last_close] if hedge is None else [leg.last_close, -hedge.last_close]
         others = []
         for other in self.legs:
             ordered = [o.desired for o in self.book if o.leg is other and o.role == Role.TARGET]
             lots = ordered[-1] if ordered else other.lots
-            if other is not leg and lots:
+            if other is not leg and other is not hedge and lots:
                 others.append(lots * other.rules.step * other.last_close)
-        room = min(
-            exact(self.limits.max_leg) * worth,
-            exact(self.limits.max_gross) * worth - sum(abs(value) for value in others),
-            exact(self.limits.max_net) * worth - side * sum(others),
-        )
+        bounds = [(exact(self.limits.max_leg) * worth, abs(price)) for price in prices]
+        bounds.append((exact(self.limits.max_gross) * worth - sum(map(abs, others)), sum(map(abs, prices))))
+        added = side * sum(prices)  # net exposure of one unit more
+        if added != 0:
+            bounds.append((exact(self.limits.max_net) * worth - sign(added) * sum(others), abs(added)))
+        room = min(max(left, Fraction(0)) / unit if left != math.inf else left for left, unit in bounds)
         if room == math.inf:
             return desired
-        most = whole(max(room, Fraction(0)) / price)
+        most = whole(room / leg.rules.step)
         if leg.side == side:
             most = max(most, abs(leg.lots))
         return side * min(abs(desired), most)

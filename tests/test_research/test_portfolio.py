@@ -125,9 +125,29 @@ def test_a_limit_never_sells_what_is_held():
     assert lower.held[0].tolist() == [0, 2_000, 2_000, 1_000]  # what the target itself asks for is sold
 
 
-def test_a_pair_is_cut_on_both_sides_alike():
-    portfolio, _ = push((COIN, SOL), [[100] * 3] * 2, {(0, 0): 0.9}, pairs=[(0, 1)], limits=Limits(max_leg=0.5))
-    assert portfolio.lots.tolist() == [500, -500]
+@pytest.mark.parametrize(
+    ("limits", "lots"),
+    [
+        (Limits(max_leg=0.5), 500),
+        (Limits(max_gross=1.0), 500),  # both legs count
+        (Limits(max_net=0.1), 900),  # they offset each other
+    ],
+)
+def test_a_pair_is_cut_on_both_sides_alike(limits, lots):
+    portfolio, _ = push((COIN, SOL), [[100] * 3] * 2, {(0, 0): 0.9}, pairs=[(0, 1)], limits=limits)
+    assert portfolio.lots.tolist() == [lots, -lots]
+
+
+@pytest.mark.parametrize(("target", "lots"), [(0.9, 500), (-0.9, -900)])
+def test_the_basis_of_a_pair_is_its_net_exposure(target, lots):
+    # A coin at 100 against a perpetual at 60: 40 net for each unit, on top of 800 in a third leg. 2,800 less 800 are 50
+    # units; the other way round the pair takes from what is held, and 90 units leave it at -2,800.
+    legs = [[100] * 4, [60] * 4, [100] * 4]
+    margin = Margin("cross", borrow=True, spot_leverage=3.0)
+    portfolio, _ = push(
+        (COIN, SOL, SOL), legs, {(2, 0): 0.08, (0, 1): target}, pairs=[(0, 1)], limits=Limits(max_net=0.28), margin=margin
+    )
+    assert portfolio.lots.tolist() == [lots, -lots, 80]
 
 
 # ---------------------------------------------------------------- pairs
