@@ -30,6 +30,7 @@ from research.execution.engine import PER_ROW, advance
 from research.execution.funding import funding_per_bar
 from research.execution.margin import Margin
 from research.execution.portfolio import COLUMNS, KERNEL_ORDER, Portfolio
+from research.execution.quiet import summary_of
 from research.execution.records import FILLS, ORDERS
 from research.execution.rules import rules_of
 from research.features.feature_set import FeatureSet
@@ -450,7 +451,7 @@ class _Run:
         base = checked._columns({**given, "target": np.full((1, n), np.nan)}, n)
         checked._refuse_fault(ts, base)
         self._make_room(ts)
-        block = _Block(ts, base, features, score, index)
+        block = _Block(ts, base, features, score, index, summary_of(base))
         if self.pool is None:
             for k in range(len(self.groups)):
                 self._take(k, block, 0)
@@ -498,7 +499,7 @@ class _Run:
                 columns[role] = block.per_bar(block.features[self.columns.index(name)])
         ordered = [columns[name] for name in KERNEL_ORDER]
         for index in group.members:
-            self.accounts[index].pass_block(block.ts, ordered, self.daily[index], *self.rooms[worker])
+            self.accounts[index].pass_block(block.ts, ordered, self.daily[index], *self.rooms[worker], block.summary)
 
     def _make_room(self, ts: IntArray) -> None:
         """See to it that the days of a block find room."""
@@ -580,6 +581,7 @@ class _Block:
     features: FloatArray
     score: FloatArray
     index: IntArray | None
+    summary: FloatArray
 
     def per_bar(self, values: FloatArray) -> FloatArray:
         """Return values of decision bars at the base bars of their closes, NaN between, shape (1, n)."""

@@ -12,6 +12,7 @@ from research.execution.books import (
     row_of,
     target_is_under_way,
 )
+from research.execution.exit_levels import move_stop, update_best
 from research.execution.records import Kind, Reason, Role, Status
 from research.execution.rounding import SNAP, exposure_lots, lots_of, side_of, times_unit, whole_within
 from research.kernel import constant, inlined_kernel, inner_kernel, kernel
@@ -336,3 +337,16 @@ def asks_to_close(leg: Record, rule: Record, bar: int) -> int:
     if not math.isnan(multiple) and leg["unit"] >= multiple * leg["entry_unit"]:  # false where one is NaN
         return _VOLATILITY
     return 0
+
+
+@inner_kernel
+def manage(
+    b: Books, k: int, known_ts: int, high: float, low: float, close: float, trail_low: float, trail_high: float
+) -> None:
+    """Move the exits of an open position at a close, and send what time or volatility ask for."""
+    leg, rule = b.legs[k], b.rules[k]
+    update_best(leg, high, low, close)
+    move_stop(leg, rule, close, trail_low, trail_high)
+    role = asks_to_close(leg, rule, b.account[0]["bar"])
+    if role != 0:
+        close_later(b, k, known_ts, role)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,16 +24,15 @@ from research.execution.books import (
 from research.execution.costs import fee_quote, taker_price
 from research.execution.curve import begin_bar, mark_equity
 from research.execution.decisions import (
-    asks_to_close,
     cancel_by_tag,
-    close_later,
+    manage,
     may_go_alone,
     take_command,
     take_target,
 )
-from research.execution.exit_levels import move_stop, update_best
 from research.execution.fills import apply_fill, free_cash, growth_refusal, price_of, refresh_all
-from research.execution.margin import equity_now, maintenance_at, maintenance_now
+from research.execution.margin import equity_now, maintenance_now
+from research.execution.quiet import Flags, pass_quiet
 from research.execution.records import Kind, Reason, Role, Status, TriggerBy
 from research.execution.rounding import SNAP, lots_of, side_of, times_unit
 from research.execution.walk import (
@@ -62,7 +60,6 @@ from research.market.bars import NS_PER_DAY
 from research.tables import column, table
 
 NS_PER_HOUR = 3_600 * 10**9
-RUN = 32  # bars that are looked at together
 TIE = 1e-9  # equities of two paths this near, relative, are one
 
 _FILLED, _REJECTED, _CANCELLED = constant(Status.FILLED), constant(Status.REJECTED), constant(Status.CANCELLED)
@@ -397,19 +394,6 @@ def open_bar(b: Books, prices: FloatArray, ts: int) -> None:
 
 
 @inner_kernel
-def manage(
-    b: Books, k: int, known_ts: int, high: float, low: float, close: float, trail_low: float, trail_high: float
-) -> None:
-    """Move the exits of an open position at a close, and send what time or volatility ask for."""
-    leg, rule = b.legs[k], b.rules[k]
-    update_best(leg, high, low, close)
-    move_stop(leg, rule, close, trail_low, trail_high)
-    role = asks_to_close(leg, rule, b.account[0]["bar"])
-    if role != 0:
-        close_later(b, k, known_ts, role)
-
-
-@inner_kernel
 def mark_account(b: Books, known_ts: int) -> None:
     """Mark the account at the closes of a bar, and end it where nothing is left; gaps wait for a close."""
     account = b.account[0]
@@ -422,219 +406,6 @@ def mark_account(b: Books, known_ts: int) -> None:
         account["equity"] = equity_now(b)
 
 
-@inner_kernel
-def calm_bars(
-    open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray, funding_rate: FloatArray,
-    target: FloatArray, has_target: bool, start: int, low_level: float, high_level: float, wallet: float, qty: float,
-    base: float, standing: float,
-) -> int:  # fmt: skip
-    """Return how many of ``RUN`` bars hold no event: no level, gap, funding, other target, or end of the equity.
-
-    Events are counted first, as a sum of whole numbers over a fixed number of bars: that is vectorised, at 1.1 ns a
-    bar; a chain of truths is not, at 4.0. Only where there is one, it is looked for.
-    """
-    found = np.int64(0)
-    for k in range(RUN):
-        i = start + k
-        found += np.int64(not (low[i] > low_level)) + np.int64(not (high[i] < high_level))
-        found += np.int64(not (open_[i] > 0.0)) + np.int64(not (wallet + qty * (close[i] - base) > 0.0))
-    if qty != 0.0:
-        for k in range(RUN):
-            found += np.int64(funding_rate[start + k] != 0.0)
-    if has_target:
-        for k in range(RUN):
-            t = target[start + k]
-            found += np.int64((t == t) & (t != standing))
-    if found == 0:
-        return RUN
-    for k in range(RUN):
-        i = start + k
-        is_between = low[i] > low_level and high[i] < high_level and open_[i] > 0.0
-        if not (is_between and wallet + qty * (close[i] - base) > 0.0) or (qty != 0.0 and funding_rate[i] != 0.0):
-            return k
-        if has_target and target[i] == target[i] and target[i] != standing:
-            return k
-    return RUN
-
-
-@inner_kernel
-def follow_curve(
-    account: Record, close: FloatArray, start: int, count: int, wallet: float, qty: float, base: float, bar: int
-) -> None:
-    """Take the closing equities of bars without an event into peak and drawdown, as :func:`mark_equity` does.
-
-    Most runs reach neither a new peak nor a new depth, which is asked of all bars together.
-    """
-    peak, deepest = account["peak"], account["max_drawdown"]
-    least = deepest * peak
-    found = np.int64(0)
-    for k in range(count):
-        worth = wallet + qty * (close[start + k] - base)
-        found += np.int64(worth >= peak) + np.int64(worth - peak < least)
-    if found == 0:
-        return
-    under_since, longest = account["under_since"], account["longest_drawdown"]
-    for k in range(count):
-        worth = wallet + qty * (close[start + k] - base)
-        if worth >= peak:
-            longest = max(longest, bar + k - under_since)
-            peak, under_since = worth, bar + k + 1
-        elif worth - peak < deepest * peak:
-            deepest = (worth - peak) / peak
-    account["peak"], account["max_drawdown"] = peak, deepest
-    account["under_since"], account["longest_drawdown"] = under_since, longest
-
-
-class Flags(NamedTuple):
-    """Which of the optional columns there are."""
-
-    volume: bool
-    mark: bool
-    path: bool
-    unit: bool
-    trail_low: bool
-    trail_high: bool
-    target: bool
-    rows: bool
-
-
-@inner_kernel
-def pass_quiet(
-    b: Books, ts: IntArray, open_: FloatArray, high: FloatArray, low: FloatArray, close: FloatArray,
-    mark: FloatArray, mark_high: FloatArray, mark_low: FloatArray, mark_close: FloatArray, funding_rate: FloatArray,
-    unit: FloatArray, trail_low: FloatArray, trail_high: FloatArray, target: FloatArray,
-    rows: Records, daily: FloatArray, has: Flags, start: int, stop: int,
-) -> int:  # fmt: skip
-    """Pass over the bars of one leg in which nothing happens but its equity; return the first that is not such a bar.
-
-    Nothing happens where no order is under way, prices stay between the levels next to them, no funding is due on a
-    position, and the target is the standing one. These are most bars of most backtests, and they cost a few
-    nanoseconds each; all others go through the events of :func:`advance`. Both give the same bits.
-    """
-    account, leg, rule = b.account[0], b.legs[0], b.rules[0]
-    if account["is_busy"] != 0 or leg["wish"] != leg["standing"]:
-        return start
-    lots, qty, wallet = leg["lots"], leg["qty"], account["wallet"]
-    if b.settings[0]["can_borrow"] != 0 and (wallet < 0.0 or lots < 0):
-        return start
-    base = 0.0 if rule["is_spot"] != 0 else leg["entry_price"]
-    is_ruined, is_managed = account["is_ruined"] != 0, lots != 0 and rule["is_managed"] != 0
-    has_mark, has_path, has_unit = has.mark, has.path, has.unit
-    has_target, keeps = has.target, has.rows
-    standing, is_blocked = leg["standing"], leg["blocked_side"] != 0
-    mark_bottom, mark_top = leg["mark_low_level"], leg["mark_high_level"]
-    low_level, high_level = max(leg["low_level"], mark_bottom), min(leg["high_level"], mark_top)
-    bar, equity = account["bar"], account["equity"]
-    day_end, step_ns = (account["day"] + 1) * NS_PER_DAY, b.settings[0]["step_ns"]
-    runs = not (has_mark or has_path or is_managed or keeps or is_blocked or is_ruined)
-    held, basis_price = (qty, base) if lots != 0 else (0.0, 0.0)
-    next_run = start
-    i, basis, last_basis = start, 0.0, 0.0
-    while i < stop:
-        if runs and i >= next_run:
-            next_run = i + RUN
-            while i + RUN <= stop and ts[i + RUN - 1] < day_end:
-                calm = calm_bars(
-                    open_, high, low, close, funding_rate, target, has_target, i, low_level, high_level, wallet, held,
-                    basis_price, standing,
-                )  # fmt: skip
-                if calm > 0:
-                    follow_curve(account, close, i, calm, wallet, held, basis_price, bar)
-                    i, bar = i + calm, bar + calm
-                    equity = wallet + held * (close[i - 1] - basis_price)
-                if calm < RUN:
-                    next_run = i + 1  # the bar of the event is looked at below
-                    break
-            if i >= stop:
-                break
-        lo, hi, c = low[i], high[i], close[i]
-        if not (lo > low_level and hi < high_level and c > 0.0 and open_[i] > 0.0):
-            break
-        basis = 0.0
-        if has_mark:
-            m = mark[i]
-            if not math.isnan(m):
-                basis = m - open_[i]
-                if m <= mark_bottom or m >= mark_top or lo + basis <= mark_bottom or hi + basis >= mark_top:
-                    break
-        if has_path:
-            if mark_low[i] <= mark_bottom or mark_high[i] >= mark_top:
-                break
-            if mark_close[i] <= mark_bottom or mark_close[i] >= mark_top:
-                break
-        if lots != 0 and funding_rate[i] != 0.0:
-            break
-        decides = False
-        if has_target:
-            t = target[i]
-            decides = t == t and (t != standing or is_blocked)
-        worth = wallet + qty * (c - base) if lots != 0 else wallet
-        if worth <= 0.0 and not is_ruined:
-            break
-        if ts[i] >= day_end:
-            account["equity"], account["bar"] = equity, bar
-            begin_bar(account, ts[i], daily)
-            day_end = (account["day"] + 1) * NS_PER_DAY
-        equity = worth
-        has_sent = False
-        if is_managed:
-            if has_unit and not math.isnan(unit[i]):
-                leg["unit"] = unit[i]
-            account["bar"], account["equity"] = bar, equity
-            below = trail_low[i] if has.trail_low else math.nan
-            above = trail_high[i] if has.trail_high else math.nan
-            stood = leg["stop"]
-            manage(b, _NO, ts[i] + step_ns, hi, lo, c, below, above)
-            has_sent = leg["leaving_id"] != 0
-            if has_sent or leg["stop"] != stood:
-                refresh_bounds(b)
-                mark_bottom, mark_top = leg["mark_low_level"], leg["mark_high_level"]
-                low_level, high_level = max(leg["low_level"], mark_bottom), min(leg["high_level"], mark_top)
-        account["bar"] = bar
-        mark_equity(account, equity)
-        if keeps:
-            row = rows[i]
-            mark_now = c + basis
-            if has_path and not math.isnan(mark_high[i] + mark_low[i] + mark_close[i]):
-                mark_now = mark_close[i]
-            row["equity"], row["position_lots"], row["wallet"] = equity, lots, wallet
-            row["fee"] = row["slippage"] = row["funding"] = row["interest"] = row["ambiguous"] = 0.0
-            row["maintenance"] = 0.0
-            if lots != 0 and rule["is_spot"] == 0:
-                row["maintenance"] = maintenance_at(leg, rule, b.tiers, 0, mark_now)
-        last_basis = basis
-        if decides:
-            leg["last_close"] = leg["now"] = c
-            j = i
-            while has_unit and j >= start and math.isnan(unit[j]):
-                j -= 1
-            if has_unit and j >= start:
-                leg["unit"] = unit[j]
-            account["equity"] = equity
-            take_target(b, _NO, ts[i] + step_ns, target[i])
-            refresh_bounds(b)
-        bar += 1
-        i += 1
-        if has_sent or decides:
-            break
-    if i > start:
-        account["bar"], account["equity"] = bar, equity
-        account["last_ts"] = ts[i - 1]
-        if lots != 0:
-            account["bars_held"] += i - start
-        leg["last_close"] = leg["now"] = close[i - 1]
-        leg["mark_now"] = close[i - 1] + last_basis
-        if has_path and not math.isnan(mark_high[i - 1] + mark_low[i - 1] + mark_close[i - 1]):
-            leg["mark_now"] = mark_close[i - 1]
-        if has_unit and not is_managed:
-            j = i - 1
-            while j >= start and math.isnan(unit[j]):
-                j -= 1
-            if j >= start:
-                leg["unit"] = unit[j]
-    return i
-
-
 @kernel
 def advance(
     account_: Records, settings: Records, legs: Records, rules: Records, tiers: Records, book: Records, fills: Records,
@@ -642,7 +413,7 @@ def advance(
     volume_: FloatArray, mark_: FloatArray, mark_high_: FloatArray, mark_low_: FloatArray, mark_close_: FloatArray,
     funding_rate_: FloatArray, unit_: FloatArray, trail_low_: FloatArray, trail_high_: FloatArray,
     target_: FloatArray, commands_: Records, fine: FloatArray, rows_: Records, held: IntArray, daily: FloatArray,
-    start: int, stop: int,
+    summary_: FloatArray, start: int, stop: int,
 ) -> int:  # fmt: skip
     """Advance an account over a chunk of bars.
 
@@ -669,6 +440,8 @@ def advance(
         Filled with the lots of each leg.
     daily : array of float64
         Filled with the return of each day that has ended, as far as it reaches.
+    summary_ : (5, n // RUN) or (5, 0) array
+        From :func:`research.execution.quiet.summarise_runs`, for an account of one leg.
     start, stop : int
         First bar to consume and the one after the last.
 
@@ -701,7 +474,7 @@ def advance(
     funding_rate, unit, target = column(funding_rate_), column(unit_), column(target_)
     trail_low, trail_high, rows, commands = column(trail_low_), column(trail_high_), table(rows_), table(commands_)
     ts, fine, held, daily = borrowed(ts), borrowed(fine), borrowed(held), borrowed(daily)
-    n_commands = commands_.shape[0]
+    n_commands, n_runs, summary = commands_.shape[0], summary_.shape[1], column(summary_)
     account, n_legs, step_ns = b.account[0], b.settings[0]["n_legs"], b.settings[0]["step_ns"]
     keeps = has.rows
     per_bar = fine.shape[2] // n if n > 0 else 0
@@ -715,7 +488,7 @@ def advance(
                 quiet_stop = min(stop, commands[b.account[0]["commands_written"]]["bar"])
             i = pass_quiet(
                 b, ts, open_, high, low, close, mark, mark_high, mark_low, mark_close, funding_rate, unit, trail_low,
-                trail_high, target, rows, daily, has, i, quiet_stop,
+                trail_high, target, rows, daily, summary, n_runs, has, i, quiet_stop,
             )  # fmt: skip
             if i == stop:
                 break

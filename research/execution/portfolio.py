@@ -53,6 +53,9 @@ COLUMNS = (*PRICES, "funding_rate", *OPTIONAL)
 _MAGIC = b"ACCOUNT3"  # the digit is the version of the snapshot's layout and of what its fields mean
 
 
+NO_SUMMARY = np.empty((5, 0))  # nothing is passed in runs
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """What a chunk of bars did to an account.
@@ -227,7 +230,7 @@ class Portfolio:
             while done < end:
                 done = _advance(
                     *self.arrays(rules, tiers, fills, orders), ts, *(given[name] for name in KERNEL_ORDER), commands,
-                    fine, rows, held, daily, done, end,
+                    fine, rows, held, daily, NO_SUMMARY, done, end,
                 )  # fmt: skip
                 if done < end:
                     fills, orders = _doubled(fills), _doubled(orders)
@@ -245,8 +248,9 @@ class Portfolio:
         return account, settings, legs, rules, tiers, book, fills, orders
 
     def pass_block(
-        self, ts: IntArray, columns: Sequence[Records], daily: FloatArray, fills: Records, orders: Records
-    ) -> None:
+        self, ts: IntArray, columns: Sequence[Records], daily: FloatArray, fills: Records, orders: Records,
+        summary: FloatArray = NO_SUMMARY,
+    ) -> None:  # fmt: skip
         """Advance by a chunk of bars of which nothing is kept but the account's own figures: for sweeps.
 
         Parameters
@@ -259,6 +263,8 @@ class Portfolio:
             Receives the return of each day that ends, by its number since the account began, as far as it reaches.
         fills, orders : arrays of FILLS and ORDERS
             Room for those of one bar; may be shared by accounts that are not run at the same time.
+        summary : (5, n // RUN) or (5, 0) array
+            Of the block's bars, from :func:`research.execution.quiet.summarise_runs`, for an account of one leg.
         """
         if not ts.size:
             return
@@ -271,12 +277,12 @@ class Portfolio:
                 self.enter_rules(int(ts[begin]), rules, tiers)
                 _advance(
                     *self.arrays(rules, tiers, fills, orders), ts, *columns, _NO_COMMANDS, self._no_fine, _NO_ROWS,
-                    self._no_held, daily, begin, end,
+                    self._no_held, daily, summary, begin, end,
                 )  # fmt: skip
         else:
             _advance(
                 *self._ready[2], fills, orders, ts, *columns, _NO_COMMANDS, self._no_fine, _NO_ROWS, self._no_held,
-                daily, 0, ts.shape[0],
+                daily, summary, 0, ts.shape[0],
             )  # fmt: skip
         self._account["fills_written"] = self._account["orders_written"] = 0
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from research.execution import Account, Costs, Portfolio, Role, Status
 from research.execution.portfolio import KERNEL_ORDER
+from research.execution.quiet import summary_of
 from research.execution.records import FILLS, ORDERS
 from research.market.bars import NS_PER_DAY
 from tests.test_research.account_cases import (
@@ -214,7 +215,7 @@ def test_bars_in_which_nothing_happens_may_be_passed_over(case):
 @settings(max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([0, 2, 9]), st.booleans(), st.sampled_from([MINUTE, 15 * MINUTE]))
 def test_a_block_of_which_nothing_is_kept_leaves_the_same_account(seed, changes, has_funding, step_ns):
-    # Long stretches without events, looked at 32 bars at a time.
+    # Long stretches without events, passed in runs.
     rng = np.random.Generator(np.random.PCG64(seed))
     n = 700
     prices = walk_of(rng, n, 1, 0.01, rng.choice([1e-4, 1e-3]), 100.0)[0]
@@ -233,7 +234,8 @@ def test_a_block_of_which_nothing_is_kept_leaves_the_same_account(seed, changes,
     daily = np.full(20, NAN)
     for first, last in ((0, 300), (300, n)):
         block = [column[:, first:last].copy() for column in given_]
-        passed.pass_block(ts[first:last], block, daily, np.zeros(2_000, FILLS), np.zeros(2_000, ORDERS))
+        summary = summary_of(dict(zip(KERNEL_ORDER, block, strict=True)))
+        passed.pass_block(ts[first:last], block, daily, np.zeros(2_000, FILLS), np.zeros(2_000, ORDERS), summary)
     assert passed.snapshot() == kept.snapshot()
     equity = np.concatenate(([10_000.0], rows["equity"]))
     days = ts // NS_PER_DAY
@@ -253,7 +255,8 @@ def test_a_block_of_which_nothing_is_kept_goes_through_all_events_too(case, data
     ts, cut = times(case.n, case.step_ns), data.draw(st.integers(1, case.n - 1))
     for first, last in ((0, cut), (cut, case.n)):
         block = [case.columns[n][:, first:last].copy() if n in case.columns else empty for n in KERNEL_ORDER]
-        passed.pass_block(ts[first:last], block, np.empty(0), np.zeros(4_000, FILLS), np.zeros(4_000, ORDERS))
+        given_ = [summary_of(dict(zip(KERNEL_ORDER, block, strict=True)))] if len(case.instruments) == 1 else []
+        passed.pass_block(ts[first:last], block, np.empty(0), np.zeros(4_000, FILLS), np.zeros(4_000, ORDERS), *given_)
     assert passed.snapshot() == kept.snapshot()
 
 

@@ -145,7 +145,12 @@ def test_the_basis_of_a_pair_is_its_net_exposure(target, lots):
     legs = [[100] * 4, [60] * 4, [100] * 4]
     margin = Margin("cross", borrow=True, spot_leverage=3.0)
     portfolio, _ = push(
-        (COIN, SOL, SOL), legs, {(2, 0): 0.08, (0, 1): target}, pairs=[(0, 1)], limits=Limits(max_net=0.28), margin=margin
+        (COIN, SOL, SOL),
+        legs,
+        {(2, 0): 0.08, (0, 1): target},
+        pairs=[(0, 1)],
+        limits=Limits(max_net=0.28),
+        margin=margin,
     )
     assert portfolio.lots.tolist() == [lots, -lots, 80]
 
