@@ -7,15 +7,20 @@ import polars as pl
 
 from pipelines.desk import account_settings, costs, holdout_start, open_desk
 from pipelines.params import Params
+from pipelines.parity import Market, prove
 from pipelines.workspace import REPORTS, Workspace, stage_main
 from research.backtest import Result, simulate
 from research.backtest.result import records_frame
 from research.kernel import FloatArray
-from research.market.bars import TS, arrays, epoch_ns, interval_ns
+from research.market.bars import NS_PER_DAY, TS, arrays, epoch_ns, interval_ns
 from research.metrics.inference import probabilistic_sharpe_ratio_from_returns
 from research.metrics.returns import daily_returns
+from research.parity import Comparison
 from research.policy import BAR_INPUTS, Decisions, Policy, PolicySpec
 from research.predictor import Predictor
+from research.validation.intervals import backtest_intervals
+
+NS_PER_HOUR = 3_600 * 10**9
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -29,9 +34,11 @@ def run(params: Params, workspace: Workspace) -> None:
     start_ns = int(desk.decision_ts[first])
     before, window = desk.bars.filter(_ts() < start_ns), desk.bars.filter(_ts() >= start_ns)
     _push(policy, before)
-    workspace.write_bytes("data/backtest/warm_start.bin", policy.snapshot())
+    warm_start = policy.snapshot()
     decisions = _push(policy, window)
-    workspace.write_bytes("data/backtest/warm_end.bin", policy.snapshot())
+    warm_end = policy.snapshot()
+    workspace.write_bytes("data/backtest/warm_start.bin", warm_start)
+    workspace.write_bytes("data/backtest/warm_end.bin", warm_end)
     mark = None if desk.mark is None else desk.mark.filter(_ts() >= start_ns).head(window.height)
     result = simulate(
         window, decisions.exposures_per_bar(window.height), instrument=desk.instrument, costs=costs(params),
@@ -46,7 +53,13 @@ def run(params: Params, workspace: Workspace) -> None:
     workspace.write_frame("data/backtest/trades.parquet", result.trades)
     workspace.write_json("data/backtest/feature_quantiles.json", _quantiles(desk.features[:first], desk.columns))
     workspace.write_json("data/backtest/window.json", {"start_ns": start_ns, "end_ns": _end(window, spec)})
-    workspace.write_json(f"{REPORTS}/backtest.json", _figures(result))
+    market = Market(desk.instrument, costs(params), desk.funding, mark, account_settings(params))
+    proof = prove(policy, warm_start, warm_end, window, market, decisions, result, params.seed)
+    workspace.write_frame("data/backtest/parity.parquet", parity_frame(proof))
+    differing = float(sum(not table.is_equal for table in proof))
+    intervals = holdout_intervals(result, params)
+    workspace.write_json("data/backtest/intervals.json", {name: list(ends) for name, ends in intervals.items()})
+    workspace.write_json(f"{REPORTS}/backtest.json", _figures(result) | {"parity_differences": differing})
     workspace.write_frame(f"{REPORTS}/equity.csv", hourly(result.equity))
 
 
@@ -57,6 +70,28 @@ def _figures(result: Result) -> dict[str, float]:
     is_flat = returns.size < 3 or float(np.ptp(returns)) == 0.0
     figures["probabilistic_sharpe"] = float("nan") if is_flat else probabilistic_sharpe_ratio_from_returns(returns)
     return figures
+
+
+def parity_frame(proof: list[Comparison]) -> pl.DataFrame:
+    """Return the comparisons as a frame."""
+    rows = [
+        {"table": c.name, "rows": c.rows, "expected": c.expected, "actual": c.actual, "difference": c.difference}
+        for c in proof
+    ]
+    return pl.DataFrame(rows)
+
+
+def holdout_intervals(result: Result, params: Params) -> dict[str, tuple[float, float]]:
+    """Return the 95 % intervals of the figures of days and trades."""
+    returns = daily_returns(result.ts, result.equity["equity"].to_numpy(), result.initial_cash_quote)
+    trades = result.trades.sort("exit_ts", maintain_order=True)
+    first_day = int(result.ts[0]) // NS_PER_DAY
+    exits, entries = (trades[name].cast(TS).to_physical().to_numpy() for name in ("exit_ts", "entry_ts"))
+    per_day = np.bincount(exits // NS_PER_DAY - first_day, minlength=returns.size)[: returns.size]
+    return backtest_intervals(
+        returns, per_day.astype(np.float64), trades["pnl"].to_numpy(), (exits - entries) / NS_PER_HOUR,
+        paths=params.monte_carlo.paths, seed=params.seed,
+    )  # fmt: skip
 
 
 def decisions_frame(decisions: Decisions, columns: list[str]) -> pl.DataFrame:

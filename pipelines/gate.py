@@ -13,30 +13,50 @@ from research.kernel import FloatArray
 from research.metrics.inference import deflated_sharpe_ratio, expected_maximum_sharpe, sharpe_moments
 from research.metrics.returns import DAYS_PER_YEAR
 from research.validation import Check, evaluate_gate
+from research.validation.selection import snooping_figures
 
-_DAILY, _TRIALS = "data/search/daily.parquet", "data/search/trials.parquet"
+_DAILY, _TRIALS, _RETURNS = (f"data/search/{name}.parquet" for name in ("daily", "trials", "returns"))
+_INTERVALS = "data/backtest/intervals.json"
 _STAGES = ("search", "backtest", "walk_forward", "monte_carlo")
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write the verdict and its table; a refusal is a result, not a failure of the stage."""
-    figures = flat({stage: workspace.read_json(f"{REPORTS}/{stage}.json") for stage in _STAGES})
-    read = (*(f"{REPORTS}/{stage}.json" for stage in _STAGES), _DAILY, _TRIALS)
+    read = (*(f"{REPORTS}/{stage}.json" for stage in _STAGES), _DAILY, _TRIALS, _RETURNS, _INTERVALS)
     judged = {name: hashlib.sha256(workspace.read_bytes(name)).hexdigest() for name in read}
+    figures = judged_figures(params, workspace)
+    checks = [Check(name, c.figure, c.op, c.threshold, c.why) for name, c in params.gate.checks.items()]
+    found = evaluate_gate(figures, checks, _intervals(workspace))
+    refused = found.table.filter(~found.table["passed"])["check"].to_list()
+    selection = {k: v for k, v in figures.items() if k.startswith("selection.")}
+    workspace.write_frame(f"{REPORTS}/gate.csv", found.table)
+    workspace.write_json(
+        f"{REPORTS}/gate.json",
+        {"passed": found.passed, "checks": found.table.height, "failed": refused, **selection, "judged": judged},
+    )
+
+
+def judged_figures(params: Params, workspace: Workspace) -> dict[str, float]:
+    """Return the figures of search, backtest, walk-forward and Monte Carlo, and of the selection among all trials."""
+    figures = flat({stage: workspace.read_json(f"{REPORTS}/{stage}.json") for stage in _STAGES})
     figures |= selection_figures(
         workspace.read_frame(_DAILY)["ret"].to_numpy(),
         workspace.read_frame(_TRIALS)["sharpe_day"].to_numpy(),
         int(figures["search.trials"] + figures["walk_forward.trials"]),
     )
-    checks = [Check(name, c.figure, c.op, c.threshold, c.why) for name, c in params.gate.checks.items()]
-    verdict = evaluate_gate(figures, checks)
-    refused = verdict.table.filter(~verdict.table["passed"])["check"].to_list()
-    selection = {k: v for k, v in figures.items() if k.startswith("selection.")}
-    workspace.write_frame(f"{REPORTS}/gate.csv", verdict.table)
-    workspace.write_json(
-        f"{REPORTS}/gate.json",
-        {"passed": verdict.passed, "checks": len(checks), "failed": refused, **selection, "judged": judged},
-    )
+    returns = workspace.read_frame(_RETURNS).drop("day").to_numpy()
+    figures |= {f"selection.{name}": value for name, value in snooping_figures(returns, seed=params.seed).items()}
+    return figures
+
+
+def _intervals(workspace: Workspace) -> dict[str, tuple[float, float]]:
+    """Return the intervals of the hold-out's figures."""
+    ends = workspace.read_json(_INTERVALS)
+    return {f"backtest.{name}": (_end(low), _end(high)) for name, (low, high) in ends.items()}
+
+
+def _end(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def selection_figures(daily: FloatArray, trial_sharpes: FloatArray, n_trials: int) -> dict[str, float]:

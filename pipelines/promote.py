@@ -197,13 +197,15 @@ def make_bundle(
 
 def _print_gate(console: Console, workspace: Workspace) -> None:
     table = Table(title="Gate", title_justify="left")
-    for column in ("check", "figure", "value", "rule", "passed", "because"):
+    for column in ("check", "figure", "value", "95 % interval", "rule", "passed", "because"):
         table.add_column(column)
     for row in workspace.read_frame(f"{REPORTS}/gate.csv").iter_rows(named=True):
         passed = str(row["passed"]).lower() == "true"
         figure = _shown(row["value"], row["figure"])
         mark = "[green]yes[/]" if passed else "[bold red]NO[/]"
-        table.add_row(row["check"], row["figure"], figure, row["rule"], mark, row["description"])
+        ends = [_shown(row[end], row["figure"]) for end in ("low", "high")]
+        around = "" if ends == ["n/a", "n/a"] else " to ".join(ends)
+        table.add_row(row["check"], row["figure"], figure, around, row["rule"], mark, row["description"])
     console.print(table)
 
 

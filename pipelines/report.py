@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 from research.market.bars import NS_PER_DAY, TS
 from research.report import TearSheet, tear_sheet
 from research.validation import GateVerdict
+from research.validation.selection import described
 
 _HOLDOUT, _WALK_FORWARD, _SEARCH = "Hold-out (out of sample)", "Walk-forward (out of sample)", "Search (in sample)"
 _SHOWN = (
@@ -69,6 +71,8 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
                 "total_return": rolled["total_return"],
                 "max_drawdown": rolled["max_drawdown"],
                 "probabilistic_sharpe": rolled["probabilistic_sharpe"],
+                "efficiency": rolled["efficiency"],
+                "share_kept": rolled["share_kept"],
                 "days": rolled["days"],
             },
             _SEARCH: {
@@ -84,6 +88,9 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         folds=folds.rename({"sharpe": "sharpe_out_of_sample"}),
         trades=workspace.read_frame("data/backtest/trades.parquet"),
         trials=workspace.read_frame("data/search/trials.parquet").select("value", "candidate"),
+        selection=described(_selection(gate)),
+        stability=_stability(workspace),
+        parity=workspace.read_frame("data/backtest/parity.parquet").select("table", "rows", "expected", "difference"),
         importance=workspace.read_frame(f"{REPORTS}/importance.csv"),
         exposure=workspace.read_frame("data/backtest/decisions.parquet").select("ts", "exposure"),
         **_last_days(params, workspace),
@@ -100,6 +107,22 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         params=params.model_dump(by_alias=True),
         notes=_notes(params, holdout),
     )
+
+
+def _selection(gate: dict[str, Any]) -> dict[str, float]:
+    """Return the gate's figures of the selection, by the names that explain them."""
+    prefix = "selection."
+    return {name.removeprefix(prefix): _known(v) for name, v in gate.items() if name.startswith(prefix)}
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _stability(workspace: Workspace) -> pl.DataFrame:
+    """Return what a reader looks for in the stability of the parameters."""
+    names = ("param", "folds", "distinct", "commonest_share", "dispersion", "jump", "at_bound", "trend", "p_value")
+    return workspace.read_frame("data/walk_forward/stability.parquet").select(names)
 
 
 def _gate_table(workspace: Workspace) -> pl.DataFrame:
@@ -155,7 +178,8 @@ def _notes(params: Params, holdout: dict[str, Any]) -> tuple[str, ...]:
         "The hold-out was seen by no search and no fit of this build; earlier builds and your own looks at it are not "
         "counted.",
         "Market orders fill at the next base bar's open, spread and slippage against them, at the taker fee.",
-        "No maintenance margin and no liquidation are modelled.",
+        "One account in cross margin at the venue's dated tiers, liquidated when its margin is gone; no stop stands "
+        "at the venue.",
     ]
     if params.ingest.source == "simulated":
         edge = params.ingest.simulated.edge

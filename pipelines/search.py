@@ -22,6 +22,7 @@ def run(params: Params, workspace: Workspace) -> None:
     )  # fmt: skip
     workspace.write_frame("data/search/trials.parquet", best.trials)
     workspace.write_frame("data/search/daily.parquet", pl.DataFrame({"ret": best.daily}))
+    workspace.write_frame("data/search/returns.parquet", best.returns)
     workspace.write_json("data/search/choice.json", {"candidate": best.candidate.name, "params": best.params})
     figures = {"trials": best.trials.height, "best_sharpe_in_sample": best.value, "candidate": best.candidate.name}
     workspace.write_json(f"{REPORTS}/search.json", figures)

@@ -21,6 +21,10 @@ from research.predictor import Predictor
 from research.search.candidates import choose
 from research.search.desk import Desk
 from research.validation import Fold, WalkForwardResult, walk_forward, walk_forward_folds
+from research.validation.efficiency import walk_forward_efficiency
+from research.validation.fold_plateaus import fold_plateaus
+from research.validation.stability import parameter_stability
+from research.validation.stability_summary import stability_figures
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -58,14 +62,35 @@ def run(params: Params, workspace: Workspace) -> None:
     trades: dict[int, pl.DataFrame] = {}
     outcome = walk_forward(folds, optimise, evaluate, progress=True)
     table = _folds_table(outcome, day)
+    stability = parameter_stability(chosen_by_candidate(outcome.folds), spaces(params))
+    efficiency = walk_forward_efficiency(table["sharpe_in_sample"].to_numpy(), table["sharpe"].to_numpy())
+    judged = fold_plateaus(outcome.trials, within=("candidate",))
     workspace.write_frame("data/walk_forward/returns.parquet", outcome.returns)
     workspace.write_frame("data/walk_forward/trials.parquet", outcome.trials)
     workspace.write_frame("data/walk_forward/trades.parquet", pl.concat([trades[i] for i in sorted(trades)]))
     workspace.write_frame("data/walk_forward/folds.parquet", table)
+    workspace.write_frame("data/walk_forward/stability.parquet", stability)
+    workspace.write_frame("data/walk_forward/plateaus.parquet", judged)
     workspace.write_frame(
         f"{REPORTS}/folds.csv", table.select("fold", "candidate", "sharpe_in_sample", "sharpe", "total_return")
     )
-    workspace.write_json(f"{REPORTS}/walk_forward.json", _figures(outcome.returns, outcome.trials.height, day))
+    figures = _figures(outcome.returns, outcome.trials.height, day) | stability_figures(stability, efficiency, judged)
+    workspace.write_json(f"{REPORTS}/walk_forward.json", figures)
+
+
+def spaces(params: Params) -> dict[str, Mapping[str, Any]]:
+    """Return the space of every searched parameter by ``CANDIDATE.NAME``."""
+    return {f"{c.name}.{name}": axis for c in candidates(params) for name, axis in c.space.items()}
+
+
+def chosen_by_candidate(folds: pl.DataFrame) -> pl.DataFrame:
+    """Return the folds with a column ``param.CANDIDATE.NAME`` for each parameter, null where another was chosen."""
+    rows = []
+    for row in folds.iter_rows(named=True):
+        chosen = {f"param.{row['param.candidate']}.{k}": v for k, v in row["param.params"].items() if v is not None}
+        kept = ("fold", "train_start", "train_stop", "param.candidate")
+        rows.append({name: row[name] for name in kept} | chosen)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _per_decision(result: Result, desk: Desk) -> pl.DataFrame:

@@ -68,6 +68,16 @@ class TearSheet:
         Of what ``samples`` and ``monte_carlo`` were drawn: sample and length. Asked for where either is given.
     observed : mapping of str to float
         The same statistics of the returns as they came.
+    selection : DataFrame, optional
+        Figures of the choice among all trials, as :func:`research.validation.selection.described` returns them.
+    stability : DataFrame, optional
+        One row per searched parameter over the folds.
+    stress, ladder : DataFrame, optional
+        One row per scenario, and per assumption and level, with figures of the result under it.
+    controls : DataFrame, optional
+        One row per market without an edge that the same pipeline was run on.
+    parity : DataFrame, optional
+        One row per table compared, with ``difference`` empty where every byte agrees.
     lineage, params : mapping
         Data, code and parameters; nested mappings are flattened to dotted names.
     notes : tuple of str
@@ -99,6 +109,12 @@ class TearSheet:
     samples: Mapping[str, FloatArray] = field(default_factory=dict)
     resampled: str = ""
     observed: Mapping[str, float] = field(default_factory=dict)
+    selection: pl.DataFrame | None = None
+    stability: pl.DataFrame | None = None
+    stress: pl.DataFrame | None = None
+    ladder: pl.DataFrame | None = None
+    controls: pl.DataFrame | None = None
+    parity: pl.DataFrame | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -136,8 +152,9 @@ def tear_sheet(sheet: TearSheet) -> str:
         HTML, the same for the same input.
     """
     parts = (
-        _notes(sheet), _gate(sheet), _key_figures(sheet), _equity(sheet), _walk_forward(sheet), _resampled(sheet),
-        _trading(sheet), _costs(sheet), _search(sheet), _provenance(sheet),
+        _notes(sheet), _gate(sheet), _key_figures(sheet), _selection(sheet), _equity(sheet), _walk_forward(sheet),
+        _resampled(sheet), _stress(sheet), _controls(sheet), _trading(sheet), _costs(sheet), _search(sheet),
+        _provenance(sheet),
     )  # fmt: skip
     body = "\n".join(part for part in parts if part)
     return (
@@ -171,7 +188,11 @@ def _notes(sheet: TearSheet) -> str:
 
 def _gate(sheet: TearSheet) -> str:
     source = sheet.verdict.table
-    names = [c for c in ("check", "figure", "value", "rule", "reason", "description") if c in source.columns]
+    if {"low", "high"} <= set(source.columns) and source["low"].is_not_null().any():
+        source = source.with_columns(pl.lit("").alias("interval"))
+    names = [
+        c for c in ("check", "figure", "value", "interval", "rule", "reason", "description") if c in source.columns
+    ]
     if source["passed"].all():
         names.remove("reason")  # empty where a check was met
     rows = []
@@ -182,7 +203,8 @@ def _gate(sheet: TearSheet) -> str:
         rows.append(cells)
     help_text = (
         "Thresholds are those of the parameters below. One check not met refuses the candidate, "
-        "and a figure that is unknown is not met."
+        "and a figure that is unknown is not met. The interval holds 95 % of what resampled days or trades of the same "
+        "record come to; it decides nothing."
     )
     numeric = [1 + k for k, name in enumerate(names) if name in ("value", "rule")]
     return section("Gate", help_text, table(["", *(theme.label(n) for n in names)], rows, numeric=numeric))
@@ -191,6 +213,9 @@ def _gate(sheet: TearSheet) -> str:
 def _gate_cell(name: str, row: Mapping[str, Any]) -> str:
     if name == "value":
         return theme.number(row["value"], row["figure"])
+    if name == "interval":
+        ends = [theme.number(row[end], row["figure"]) for end in ("low", "high")]
+        return "" if row["low"] is None and row["high"] is None else " … ".join(ends)
     text = escape("" if row[name] is None else str(row[name]))
     # Names of figures are one long word: let them break where a reader would.
     return text.replace(".", ".<wbr>").replace("_", "_<wbr>") if name in ("check", "figure") else text
@@ -253,7 +278,11 @@ def _walk_forward(sheet: TearSheet) -> str:
         "folds", figures.folds_bar(sheet.folds),
         "Each fold was searched and fitted on the rows before it; grey far above colour is overfitting.",
     )  # fmt: skip
-    return section("Walk-forward", "", drawn + _frame(sheet.folds, "Folds"))
+    stable = "" if sheet.stability is None else (
+        "<h3>Parameters over the folds</h3><p>Chosen anew in each fold. What drifts, jumps over its whole range or "
+        "sits at a bound was not found but drawn.</p>" + _table(sheet.stability)
+    )  # fmt: skip
+    return section("Walk-forward", "", drawn + stable + _frame(sheet.folds, "Folds"))
 
 
 def _resampled(sheet: TearSheet) -> str:
@@ -279,6 +308,55 @@ def _resampled(sheet: TearSheet) -> str:
         "step from closed trade to closed trade and see no fall within one."
     )
     return section("Monte Carlo", help_text, "".join(parts)) if parts else ""
+
+
+def _selection(sheet: TearSheet) -> str:
+    if sheet.selection is None:
+        return ""
+    require(sheet.selection, ("figure", "value", "says", "cannot"), "selection")
+    rows = [
+        [escape(theme.label(r["figure"])), theme.number(r["value"], r["figure"]), escape(r["says"]),
+         escape(f"cannot {r['cannot']}")]
+        for r in sheet.selection.iter_rows(named=True)
+    ]  # fmt: skip
+    help_text = (
+        "What choosing the best of all trials does to it. None of these sees a look at the future: a strategy that "
+        "reads tomorrow's prices passes them all."
+    )
+    return section("Selection among all trials", help_text, table(["Figure", "", "Says", "But"], rows, numeric=[1]))
+
+
+def _stress(sheet: TearSheet) -> str:
+    parts = []
+    if sheet.stress is not None:
+        parts.append("<h3>Scenarios</h3>" + _table(sheet.stress))
+    if sheet.ladder is not None:
+        parts.append("<h3>Worse and worse assumptions</h3>" + _table(sheet.ladder))
+    help_text = (
+        "The hold-out traded again on transformed bars and costs, decided anew where bars change. Scenarios are not "
+        "forecasts, and say nothing about how likely they are."
+    )
+    return section("Stress", help_text, "".join(parts)) if parts else ""
+
+
+def _controls(sheet: TearSheet) -> str:
+    parts = []
+    if sheet.controls is not None:
+        parts.append(
+            "<h3>Markets without an edge</h3><p>The same search, fit and gate on them: each must be refused.</p>"
+        )
+        parts.append(_table(sheet.controls))
+    if sheet.parity is not None:
+        agrees = bool((sheet.parity["difference"] == "").all())
+        told = "Every byte agrees." if agrees else "NOT the same: research and live would not trade alike."
+        parts.append(f"<h3>Bar by bar, as live runs it</h3><p>{told}</p>" + _table(sheet.parity))
+    return section("Controls", "", "".join(parts)) if parts else ""
+
+
+def _table(frame: pl.DataFrame) -> str:
+    numeric = [k for k, dtype in enumerate(frame.dtypes) if dtype.is_numeric()]
+    rows = [_cells(frame.columns, row) for row in frame.iter_rows()]
+    return table([escape(theme.label(c)) for c in frame.columns], rows, numeric=numeric)
 
 
 def _trading(sheet: TearSheet) -> str:
@@ -382,10 +460,7 @@ def _chart(identifier: str, figure: go.Figure, reading: str) -> str:
 
 
 def _frame(frame: pl.DataFrame, summary: str) -> str:
-    numeric = [k for k, dtype in enumerate(frame.dtypes) if dtype.is_numeric()]
-    rows = [_cells(frame.columns, row) for row in frame.iter_rows()]
-    whole = table([escape(theme.label(c)) for c in frame.columns], rows, numeric=numeric)
-    return f"<details><summary>{escape(summary)}</summary>{whole}</details>"
+    return f"<details><summary>{escape(summary)}</summary>{_table(frame)}</details>"
 
 
 def _cells(names: Iterable[str], row: tuple[Any, ...]) -> list[str]:

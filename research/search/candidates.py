@@ -42,6 +42,10 @@ class Choice:
         ``sharpe_day`` (Sharpe ratio per day, NaN where it does not exist) and ``days``.
     daily : (n_days,) array
         Its returns of each UTC day of the segments, fractions; empty where no trial has a value.
+    returns : DataFrame
+        ``day`` (date, UTC) and one column for each trial, named by its row in ``trials``: the returns of each day of
+        the segments, which the statistics of overfitting read. A trial that did not trade has zeros; in a range too
+        short for segments of whole days, a day that an edge cuts is there twice.
     """
 
     candidate: Candidate
@@ -49,6 +53,7 @@ class Choice:
     value: float
     trials: pl.DataFrame
     daily: FloatArray
+    returns: pl.DataFrame
 
 
 def segments(start: int, stop: int, folds: int, multiple: int = 1) -> list[tuple[int, int]]:
@@ -125,11 +130,13 @@ def choose(
     day = NS_PER_DAY // desk.decision_ns
     parts = segments(start, stop, folds, day if stop - start >= 2 * (folds + 1) * day else 1)
     best: tuple[Candidate, StudyResult] | None = None
-    tables = []
+    tables: list[pl.DataFrame] = []
+    tried: list[FloatArray] = []
     for number, candidate in enumerate(candidates):
 
         def objective(params: dict[str, Any], candidate: Candidate = candidate) -> tuple[float, dict[str, float]]:
             stitched = _validate(desk, candidate, params, start, parts)
+            tried.append(stitched)
             per_day = sharpe(stitched, periods_per_year=1.0)
             return per_day * math.sqrt(DAYS_PER_YEAR), {"sharpe_day": per_day, "days": float(stitched.size)}
 
@@ -140,11 +147,12 @@ def choose(
         if np.isfinite(study.best_value) and (best is None or study.best_value > best[1].best_value):
             best = (candidate, study)
     table = pl.concat(tables, how="diagonal_relaxed")
+    daily = pl.DataFrame({"day": _days(desk, parts)} | {str(row): values for row, values in enumerate(tried)})
     if best is None:
-        return Choice(candidates[0], middle(candidates[0].space), float("nan"), table, np.empty(0))
+        return Choice(candidates[0], middle(candidates[0].space), float("nan"), table, np.empty(0), daily)
     chosen, params = best[0], dict(best[1].best_params)
     returns = _validate(desk, chosen, params, start, parts)
-    return Choice(chosen, params, float(best[1].best_value), table, returns)
+    return Choice(chosen, params, float(best[1].best_value), table, returns, daily)
 
 
 def _validate(
@@ -157,6 +165,12 @@ def _validate(
         equity = desk.trade(candidate, params, predictor, *part).equity
         found.append(daily_returns(epoch_ns(equity), equity["equity"].to_numpy(), desk.initial_cash_quote))
     return np.concatenate(found)
+
+
+def _days(desk: Desk, parts: Sequence[tuple[int, int]]) -> pl.Series:
+    """Return the UTC days of the segments, one after the other."""
+    days = [np.unique(desk.decision_ts[begin:end] // NS_PER_DAY) for begin, end in parts]
+    return pl.Series(np.concatenate(days).astype(np.int32)).cast(pl.Date)
 
 
 def middle(space: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -58,8 +58,9 @@ class GateVerdict:
     passed : bool
         True where all were.
     table : DataFrame
-        One row per check: ``check``, ``figure``, ``value`` (null where unknown), ``rule``, ``threshold``, ``passed``,
-        ``reason`` (empty where passed) and ``description``.
+        One row per check: ``check``, ``figure``, ``value`` (null where unknown), ``low`` and ``high`` (ends of the
+        figure's interval, null where it has none), ``rule``, ``threshold``, ``passed``, ``reason`` (empty where passed)
+        and ``description``.
     """
 
     passed: bool
@@ -78,7 +79,11 @@ class GateVerdict:
             raise GateRefused(f"{subject} must pass the gate; {'; '.join(reasons)}")
 
 
-def evaluate_gate(figures: Mapping[str, float | None], checks: Sequence[Check]) -> GateVerdict:
+def evaluate_gate(
+    figures: Mapping[str, float | None],
+    checks: Sequence[Check],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> GateVerdict:
     """Hold figures against thresholds.
 
     Parameters
@@ -88,6 +93,9 @@ def evaluate_gate(figures: Mapping[str, float | None], checks: Sequence[Check]) 
         None also stands for an infinite figure where they come from JSON, which has none.
     checks : sequence of Check
         At least one, with distinct names.
+    intervals : mapping of str to (float, float), optional
+        Of figures, to stand beside them in the table. They decide nothing: a threshold on a figure's uncertainty is a
+        check on a figure of its own.
 
     Raises
     ------
@@ -106,16 +114,18 @@ def evaluate_gate(figures: Mapping[str, float | None], checks: Sequence[Check]) 
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InvalidInput(f"checks.{repeated[0]}", "must be named once")
-    rows = [_row(check, figures.get(check.figure)) for check in checks]
+    around = {} if intervals is None else intervals
+    rows = [_row(check, figures.get(check.figure), around.get(check.figure)) for check in checks]
     schema = {
-        "check": pl.String, "figure": pl.String, "value": pl.Float64, "rule": pl.String, "threshold": pl.Float64,
+        "check": pl.String, "figure": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+        "rule": pl.String, "threshold": pl.Float64,
         "passed": pl.Boolean, "reason": pl.String, "description": pl.String,
     }  # fmt: skip
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return GateVerdict(passed=bool(table["passed"].all()), table=table)
 
 
-def _row(check: Check, received: object) -> tuple[str, str, float | None, str, float, bool, str, str]:
+def _row(check: Check, received: object, interval: tuple[float, float] | None) -> tuple[object, ...]:
     value = _number(received)
     rule = f"{check.figure} must be {check.op} {check.threshold:g}"
     if value is None:
@@ -128,9 +138,15 @@ def _row(check: Check, received: object) -> tuple[str, str, float | None, str, f
     else:
         reason = f"{rule}; it is {value:.6g}"
     return (
-        check.name, check.figure, value, f"{check.op} {check.threshold:g}", float(check.threshold), not reason, reason,
+        check.name, check.figure, value, *_known(interval), f"{check.op} {check.threshold:g}", float(check.threshold),
+        not reason, reason,
         check.description,
     )  # fmt: skip
+
+
+def _known(interval: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    low, high = (math.nan, math.nan) if interval is None else interval
+    return (None if math.isnan(low) else low), (None if math.isnan(high) else high)
 
 
 def _number(received: object) -> float | None:

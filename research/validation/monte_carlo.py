@@ -221,14 +221,14 @@ def _paths(values, uniform, method, block, compounding, out):  # type: ignore[no
     drawn = np.empty(n)
     for path in range(uniform.shape[0]):
         if method == 2:
-            _shuffled(values, uniform[path], drawn)
+            shuffled(values, uniform[path], drawn)
         else:
-            _resampled(values, uniform[path], block, method == 1, drawn)
+            resampled(values, uniform[path], block, method == 1, drawn)
         _statistics(drawn, compounding, out[path])
 
 
 @kernel
-def _resampled(values, uniform, block, is_circular, drawn):  # type: ignore[no-untyped-def]
+def resampled(values, uniform, block, is_circular, drawn):  # type: ignore[no-untyped-def]
     """Draw blocks with replacement, the end of the series continued by its start.
 
     One uniform number decides both: below 1 / block a new block starts, and where the number lies below that
@@ -249,7 +249,7 @@ def _resampled(values, uniform, block, is_circular, drawn):  # type: ignore[no-u
 
 
 @kernel
-def _shuffled(values, uniform, drawn):  # type: ignore[no-untyped-def]
+def shuffled(values, uniform, drawn):  # type: ignore[no-untyped-def]
     """Draw a permutation, each equally likely (Fisher-Yates)."""
     drawn[:] = values
     for i in range(values.shape[0] - 1, 0, -1):
@@ -260,11 +260,36 @@ def _shuffled(values, uniform, drawn):  # type: ignore[no-untyped-def]
 @kernel
 def _statistics(values, compounding, out):  # type: ignore[no-untyped-def]
     """Write total, sharpe, profit_factor, max_drawdown and lowest of one path."""
+    path_statistics(values, compounding, np.empty(0, np.int64), np.empty(0), out)
+
+
+@kernel
+def path_statistics(values, compounding, positions, marks, out):  # type: ignore[no-untyped-def]
+    """Write the statistics of one path, and its equity at some positions.
+
+    Parameters
+    ----------
+    values : (n,) array
+        Returns in order.
+    compounding : bool
+        Multiply returns up or add them.
+    positions : (m,) array of int64
+        Increasing, counted in returns since the start; those beyond the end get the last equity.
+    marks : (m,) array
+        Filled with the equity there: 1 at the start where returns compound, else 0.
+    out : (5,) or (7,) array
+        Filled with total, sharpe, profit_factor, max_drawdown and lowest, and where there is room with the share of
+        returns after which equity lies below its peak, and the longest run of them.
+    """
     n = values.shape[0]
     gain, loss, first = 0.0, 0.0, values[0]
     shifted, shifted_square, is_constant = 0.0, 0.0, True
     equity = 1.0 if compounding else 0.0
     start, peak, low, deepest = equity, equity, equity, 0.0
+    under, run, longest, mark = 0, 0, 0, 0
+    while mark < positions.shape[0] and positions[mark] == 0:
+        marks[mark] = equity
+        mark += 1
     for i in range(n):
         value = values[i]
         if value > 0.0:
@@ -279,9 +304,17 @@ def _statistics(values, compounding, out):  # type: ignore[no-untyped-def]
             equity = max(equity * (1.0 + value), 0.0)
         else:
             equity += value
-        peak = max(peak, equity)
         low = min(low, equity)
-        deepest = min(deepest, equity / peak - 1.0 if compounding else equity - peak)
+        if equity < peak:
+            under, run = under + 1, run + 1
+            longest = max(longest, run)
+            deepest = min(deepest, equity / peak - 1.0 if compounding else equity - peak)
+        else:
+            peak, run = equity, 0
+        if mark < positions.shape[0] and positions[mark] == i + 1:
+            marks[mark] = equity
+            mark += 1
+    marks[mark:] = equity
     out[0] = equity - start
     if is_constant:
         out[1] = np.nan
@@ -294,3 +327,5 @@ def _statistics(values, compounding, out):  # type: ignore[no-untyped-def]
         out[2] = np.inf if gain > 0.0 else np.nan
     out[3] = deepest
     out[4] = low - start
+    if out.shape[0] > 5:
+        out[5], out[6] = under / n, longest

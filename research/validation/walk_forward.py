@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,8 @@ from research.errors import InvalidInput, MisalignedBars
 from research.validation.splits import Fold
 
 Optimise = Callable[[Fold], tuple[Mapping[str, Any], pl.DataFrame | None]]
-Evaluate = Callable[[Mapping[str, Any], Fold], pl.DataFrame]
+Tested = pl.DataFrame | tuple[pl.DataFrame, pl.DataFrame]
+Evaluate = Callable[[Mapping[str, Any], Fold], Tested]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,15 @@ class WalkForwardResult:
         The out-of-sample series: ``fold`` and the columns of the evaluation, each test row once, in time order.
     trials : DataFrame
         Every trial of every fold, with its ``fold``; empty where the optimisation reports none.
+    trades : mapping of int to DataFrame
+        Per fold the trades that its evaluation handed over with the returns, of its whole test window; empty where
+        none did.
     """
 
     folds: pl.DataFrame
     returns: pl.DataFrame
     trials: pl.DataFrame
+    trades: Mapping[int, pl.DataFrame] = field(default_factory=dict)
 
 
 def walk_forward(
@@ -50,8 +55,9 @@ def walk_forward(
         ``optimise(fold) -> (choice, trials)``: may look at rows before ``fold.train_stop`` only. ``choice`` maps names
         to values, ``trials`` is a frame or None.
     evaluate : callable
-        ``evaluate(choice, fold) -> DataFrame`` with one row per test row of the fold and a column ``ts``. It may read
-        earlier rows to warm up, and starts flat: the cost of the entry is paid again at each seam.
+        ``evaluate(choice, fold) -> DataFrame`` with one row per test row of the fold and a column ``ts``, or that and
+        a frame of trades. It may read earlier rows to warm up, and starts flat: the cost of the entry is paid again at
+        each seam.
     threads : int
         Folds at a time. They pay off where the callables spend their time in kernels, which release the lock.
     progress : bool
@@ -78,24 +84,27 @@ def walk_forward(
     if threads < 1:
         raise InvalidInput("threads", "must be at least 1", threads)
 
-    def run(fold: Fold) -> tuple[Mapping[str, Any], pl.DataFrame | None, pl.DataFrame]:
+    def run(fold: Fold) -> tuple[Mapping[str, Any], pl.DataFrame | None, pl.DataFrame, pl.DataFrame | None]:
         with _NamesFold(fold):
             choice, trials = optimise(fold)
-            return choice, trials, _stitched(evaluate(choice, fold), fold)
+            tested = evaluate(choice, fold)
+            rows, trades = tested if isinstance(tested, tuple) else (tested, None)
+            return choice, trials, _stitched(rows, fold), trades
 
     with ThreadPoolExecutor(threads) as pool:
         # disable=None: shown in a terminal or a notebook, silent elsewhere.
         waiting = tqdm(pool.map(run, folds), total=len(folds), desc="folds", disable=None if progress else True)
         outcomes = list(waiting)
-    returns = pl.concat([tested for _, _, tested in outcomes])
+    returns = pl.concat([rows for _, _, rows, _ in outcomes])
     late = returns["ts"].diff().to_physical() <= 0
     if late.any():
         i = int(late.fill_null(False).arg_true()[0])
         raise MisalignedBars(f"returns.ts[{i}]", "must be later than the row before", str(returns["ts"][i]))
     return WalkForwardResult(
-        folds=_folds_table(folds, [choice for choice, _, _ in outcomes]),
+        folds=_folds_table(folds, [choice for choice, _, _, _ in outcomes]),
         returns=returns,
-        trials=_trials_table(folds, [trials for _, trials, _ in outcomes]),
+        trials=_trials_table(folds, [trials for _, trials, _, _ in outcomes]),
+        trades={f.index: trades for f, (_, _, _, trades) in zip(folds, outcomes, strict=True) if trades is not None},
     )
 
 

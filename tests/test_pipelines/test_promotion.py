@@ -19,19 +19,19 @@ def test_the_default_profile_passes_without_an_override(default_build):
     _, workspace = default_build
     verdict = workspace.read_json("data/reports/gate.json")
     assert verdict["passed"], verdict
-    assert verdict["selection.trials"] == 230.0  # 2 candidates x 40 trials, and x 15 in each of 5 folds
+    assert verdict["selection.trials"] == 620.0  # 2 candidates x 40 trials, and x 15 in each of 18 folds
 
 
 def test_without_the_edge_the_same_gate_refuses_and_leaves_no_champion(build_pipeline, tmp_path, capsys):
     params, workspace = build_pipeline(tmp_path, "ingest.simulated.edge=0.0", "publish.model=no-edge")
     verdict = workspace.read_json("data/reports/gate.json")
     assert not verdict["passed"]
-    assert {"holdout_sharpe", "walk_forward_sharpe", "deflated_sharpe"} <= set(verdict["failed"])
+    assert {"sharpe", "walk_forward", "deflated_sharpe"} <= set(verdict["failed"])
     arguments = ["--root", str(tmp_path), "--set", "ingest.simulated.edge=0.0", "--set", "publish.model=no-edge"]
     assert promotion.main(arguments) == promotion.REFUSED
     shown = capsys.readouterr().out
     assert "REFUSED" in shown
-    assert "holdout_sharpe" in shown
+    assert "walk_forward" in shown
     assert tracking.aliases("no-edge") == {}
     assert not (tmp_path / "models/promoted").exists()
     with pytest.raises(GateRefused, match="deflated_sharpe"):
@@ -57,7 +57,7 @@ def test_a_bundle_tells_what_it_came_from(promoted):
     bundle, _ = load_bundle(f"{params.publish.model}@champion", workspace.root / "models/promoted")
     papers = bundle.papers
     assert set(papers["lineage"]) >= {"git_commit", "git_dirty"}
-    assert papers["trials"] == {"search": 80, "walk_forward": 150}
+    assert papers["trials"] == {"search": 80, "walk_forward": 540}
     assert papers["gate"]["passed"]
     assert len(papers["gate"]["table"]) == len(params.gate.checks)
     assert papers["override"] is None
@@ -157,9 +157,18 @@ def test_an_older_version_keeps_its_own_bytes_in_the_registry(small_build):
 
 def test_trials_of_other_builds_on_the_same_data_count_as_well(promoted, build_pipeline, tmp_path, monkeypatch):
     params, workspace, version = promoted
-    monkeypatch.setattr(tracking, "trials_of_other_builds", lambda *unused: (40, 10**11))
+    counted = []
+
+    def told(daily, sharpes, n_trials):
+        # The planted edge outlives any number of trials: what a count does to a figure is tested beside the function.
+        counted.append(n_trials)
+        return selection_figures(daily, sharpes, n_trials) | {"selection.deflated_sharpe": 0.5}
+
+    monkeypatch.setattr(tracking, "trials_of_other_builds", lambda *unused: (40, 1_000))
+    monkeypatch.setattr(promotion, "selection_figures", told)
     with pytest.raises(GateRefused, match="trials of 40 other builds on the same data"):
         promotion.promote(params, workspace, "champion")
+    assert counted == [620 + 1_000]
     assert tracking.aliases(params.publish.model)["champion"] == version
 
 
@@ -211,7 +220,7 @@ def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build, tmp_p
     assert len(parents) == 1
     parent = parents[0]
     folds = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    assert sorted(int(run.data.params["fold"]) for run in folds) == [0, 1, 2, 3, 4]
+    assert sorted(int(run.data.params["fold"]) for run in folds) == list(range(18))
     assert parent.data.metrics["backtest.sharpe"] == workspace.read_json("data/reports/backtest.json")["sharpe"]
     assert parent.data.params["train.horizon_bars"] == "12"
     for name, trials in (("search", 80), ("walk_forward", 150)):

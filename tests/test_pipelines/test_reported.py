@@ -161,8 +161,8 @@ def test_unknown_figures_refuse_the_gate_by_that_word(small_build, tmp_path):
         if name == "backtest":
             figures["cost_share"] = float("inf")  # null in the file
         other.write_json(f"data/reports/{name}.json", figures)
-    for name in ("daily", "trials"):
-        other.write_bytes(f"data/search/{name}.parquet", workspace.read_bytes(f"data/search/{name}.parquet"))
+    for name in ("search/daily.parquet", "search/trials.parquet", "search/returns.parquet", "backtest/intervals.json"):
+        other.write_bytes(f"data/{name}", workspace.read_bytes(f"data/{name}"))
     gate.run(params, other)
     table = other.read_frame("data/reports/gate.csv").filter(pl.col("check") == "costs")
     assert table["reason"].to_list() == ["backtest.cost_share must be <= 0.8; it is unknown (missing or not finite)"]

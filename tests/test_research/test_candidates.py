@@ -14,7 +14,7 @@ from research.market.bars import epoch_ns
 from research.market.resample import resample
 from research.market.simulated import simulate_market
 from research.market.simulated_spec import DEFAULT_SYMBOLS, MarketSpec
-from research.metrics.returns import daily_returns
+from research.metrics.returns import daily_returns, sharpe
 from research.policy import DecisionRule, PolicySpec
 from research.predictor import Predictor
 from research.search.candidates import choose, middle, segments
@@ -194,3 +194,16 @@ def test_a_missing_settlement_is_seen_in_its_segment_and_only_there(given):
 def test_the_middle_of_a_space():
     assert middle({}) == {}
     assert middle({"a": {"low": 2, "high": 4}, "b": {"low": 0.0, "high": 1.0}}) == {"a": 3, "b": 0.5}
+
+
+def test_the_daily_returns_of_every_trial_are_kept_by_its_row(desk):
+    found = searched(desk, stop=desk.first_row + 9 * 288)  # long enough for segments of whole days
+    assert found.returns.columns == ["day", *(str(row) for row in range(found.trials.height))]
+    days = found.returns["day"]
+    assert days.dtype == pl.Date
+    assert days.is_sorted()
+    assert days.n_unique() == len(days) == int(found.trials["days"][0])
+    ratios = [sharpe(found.returns[str(row)].to_numpy(), 1.0) for row in range(found.trials.height)]
+    assert ratios == pytest.approx(found.trials["sharpe_day"].to_list(), nan_ok=True, rel=1e-12)
+    best = int(found.trials["value"].fill_nan(-np.inf).arg_max())
+    assert found.returns[str(best)].to_list() == found.daily.tolist()

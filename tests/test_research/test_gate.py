@@ -20,10 +20,19 @@ GOOD = {"oos_sharpe": 1.0, "max_drawdown": -0.1999, "p_ruin": 0.0099, "trades": 
 def test_all_met_passes_and_tells_no_reason():
     verdict = evaluate_gate(GOOD, CHECKS)
     assert verdict.passed
-    assert verdict.table.columns == ["check", "figure", "value", "rule", "threshold", "passed", "reason", "description"]
+    names = "check figure value low high rule threshold passed reason description"
+    assert verdict.table.columns == names.split()
     assert verdict.table["reason"].to_list() == [""] * 4
     assert verdict.table["rule"].to_list() == [">= 1", "> -0.2", "< 0.01", "<= 500"]
     verdict.require("bundle a")
+
+
+def test_intervals_stand_beside_their_figures_and_decide_nothing():
+    wide = {"oos_sharpe": (-3.0, 5.0), "p_ruin": (math.nan, math.nan), "unasked": (0.0, 1.0)}
+    verdict = evaluate_gate(GOOD, CHECKS, wide)
+    assert verdict.passed
+    assert verdict.table["low"].to_list() == [-3.0, None, None, None]
+    assert verdict.table["high"].to_list() == [5.0, None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from research.errors import InvalidInput
+from research.metrics.effective_trials import (
+    effective_trials,
+    effective_trials_by_correlation,
+    effective_trials_by_eigenvalues,
+)
 from research.metrics.inference import (
     deflated_sharpe_ratio,
     effective_number_of_trials,
@@ -156,3 +161,69 @@ def test_bad_input_is_refused(call):
 def test_psr_without_skill_is_one_half():
     assert probabilistic_sharpe_ratio(0.0, 500, -1.0, 8.0) == 0.5
     assert probabilistic_sharpe_ratio(0.1, 101) == NormalDist().cdf(0.1 * math.sqrt(100 / 1.005))
+
+
+# ---------------------------------------------------------------- trials that are alike
+ESTIMATES = (
+    lambda returns: effective_trials(returns, paths=200).by_error,
+    effective_trials_by_eigenvalues,
+    effective_trials_by_correlation,
+)
+
+
+@pytest.mark.parametrize("estimate", ESTIMATES)
+def test_copies_of_one_trial_are_one_and_flat_ones_none(estimate):
+    one = np.random.default_rng(1).normal(0.001, 0.01, (90, 1))
+    copies = one @ np.array([[1.0, 2.0, 1e-5, 7.0, 1e5]])
+    flat = np.zeros((90, 3))
+    assert estimate(copies) == 1.0
+    assert estimate(np.hstack([flat, copies, flat + 0.01])) == 1.0
+    assert estimate(one) == 1.0
+    assert math.isnan(estimate(flat))
+    assert math.isnan(estimate(np.empty((5, 0))))
+
+
+@pytest.mark.parametrize("estimate", ESTIMATES)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), days=st.integers(4, 40), trials=st.integers(2, 60))
+def test_effective_trials_are_at_least_one_and_at_most_all(estimate, seed, days, trials):
+    generator = np.random.default_rng(seed)
+    returns = generator.normal(size=(days, trials)) + 2.0 * generator.random() * generator.normal(size=(days, 1))
+    found = estimate(returns)
+    assert 1.0 <= found <= trials + 1e-9
+    # A mean, a positive scale and the order of trials say nothing of how alike they are: equal but for rounding.
+    other = (returns * (1.0 + generator.random(trials)) + generator.normal(size=trials))[:, ::-1]
+    assert estimate(other) == pytest.approx(found, rel=1e-6)
+
+
+def test_what_trials_share_lowers_their_number_once():
+    generator = np.random.default_rng(2)
+    own, shared = generator.normal(size=(800, 60)), generator.normal(size=(800, 1))
+    alike = math.sqrt(0.2) * own + math.sqrt(0.8) * shared
+    found = effective_trials(alike)
+    assert found.by_error < 6.0 < effective_trials_by_correlation(alike)
+    # The spread across trials has already lost what they share: beside it all of them count.
+    assert found.by_spread > 50.0
+    assert effective_trials(own).by_error > 50.0
+
+
+def test_effective_trials_repeat_by_seed_and_do_not_depend_on_the_chunks(monkeypatch):
+    returns = np.random.default_rng(3).normal(size=(50, 20))
+    found = effective_trials(returns, paths=500, seed=4)
+    assert effective_trials(returns, paths=500, seed=4) == found
+    assert effective_trials(returns, paths=500, seed=5) != found
+    monkeypatch.setattr("research.metrics.effective_trials._AT_ONCE", 700)
+    assert effective_trials(returns, paths=500, seed=4) == pytest.approx(found, rel=1e-9)  # another order of sums
+
+
+@pytest.mark.parametrize(
+    "estimate", [effective_trials, effective_trials_by_eigenvalues, effective_trials_by_correlation]
+)
+def test_effective_trials_refuse_what_is_no_matrix(estimate):
+    hole = np.array([[1.0, 2.0], [0.5, math.nan]])
+    for returns, subject in ((np.ones(5), "returns"), (np.ones((1, 5)), "returns"), (hole, "returns[1, 1]")):
+        with pytest.raises(InvalidInput) as caught:
+            estimate(returns)
+        assert caught.value.subject == subject
+    with pytest.raises(InvalidInput):
+        effective_trials(np.eye(3), paths=0)

@@ -5,10 +5,16 @@ import math
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from research.errors import InvalidInput
 from research.validation import monte_carlo
+from research.validation.fan import PATH_STATISTICS, PathsResult, fan_positions, quantile
+from research.validation.monte_carlo_figure import fan_figure, statistic_figure
+from research.validation.resampling import METHODS, REORDERS, automatic_block, resample_trades
 
 TRADES = [3.0, -2.0, 1.5, -1.0, 2.0]
 ORDERS = [120.0, -80.0, 45.0, -60.0, 200.0, -95.0, 30.0]
@@ -174,3 +180,149 @@ def test_bad_input_is_refused():
     for call in bad:
         with pytest.raises(InvalidInput):
             call()
+
+
+# ---------------------------------------------------------------- resampling with what it stands for
+FAN_OF = [0.05, -0.02, 0.03, -0.04, 0.01, 0.02, -0.03, 0.04]
+returns_of = st.lists(st.floats(-0.3, 0.3).map(lambda v: round(v, 3)), min_size=2, max_size=30)
+
+
+@settings(max_examples=40, deadline=None)
+@given(returns_of, st.integers(0, 1000), st.booleans())
+def test_every_path_is_one_of_its_method(values, seed, compounding):
+    report = resample_trades(values, paths=40, seed=seed, block=min(3.0, len(values)), compounding=compounding)
+    plain = twin(values, compounding)
+    for name, result in report.results.items():
+        paths = result.paths
+        assert paths.columns == list(PATH_STATISTICS)
+        for statistic in ("total", "max_drawdown", "lowest"):
+            assert result.observed[statistic] == pytest.approx(plain[statistic], abs=1e-12)
+        assert (paths["max_drawdown"] <= paths["lowest"] + 1e-12).all() or not compounding
+        assert paths["under_water_share"].is_between(0.0, 1.0).all()
+        assert (paths["longest_under_water"] <= len(values)).all()
+        assert set(result.fixed) == ({"total", "sharpe", "profit_factor"} if name in REORDERS else set())
+        assert not np.isneginf(paths["profit_factor"].to_numpy()).any()
+        if name == "rotate":
+            rotated = [twin(np.roll(values, k).tolist(), compounding)["max_drawdown"] for k in range(len(values))]
+            assert all(min(abs(np.array(rotated) - depth)) < 1e-12 for depth in paths["max_drawdown"])
+
+
+def test_what_reordering_cannot_change_has_a_reason_instead_of_an_interval():
+    report = resample_trades(FAN_OF, paths=400, seed=1)
+    table = report.table()
+    assert table.height == len(METHODS) * len(PATH_STATISTICS)
+    for row in table.iter_rows(named=True):
+        ends = [row["low95"], row["high95"], row["low99"], row["high99"]]
+        if row["method"] in REORDERS and row["statistic"] in ("total", "sharpe", "profit_factor"):
+            assert all(map(math.isnan, [*ends, row["mean"], row["median"]]))
+            assert row["note"] == "is the same for every order of the same trades"
+            assert row["stands_for"] == ""
+            assert report[row["method"]].interval(row["statistic"]) == pytest.approx((math.nan,) * 2, nan_ok=True)
+        else:
+            assert ends[2] <= ends[0] <= ends[1] <= ends[3]
+            assert row["note"] == ""
+            assert row["stands_for"] == METHODS[row["method"]][1]
+    assert len({randomness for _, randomness in METHODS.values()}) == len(METHODS)
+
+
+def test_methods_do_not_depend_on_which_others_are_asked_for():
+    every = resample_trades(FAN_OF, paths=60, seed=3)
+    alone = resample_trades(FAN_OF, paths=60, seed=3, methods=("block",))
+    assert every["block"].paths.equals(alone["block"].paths)
+    assert not every["block"].paths.equals(resample_trades(FAN_OF, paths=60, seed=4, methods=("block",))["block"].paths)
+    with pytest.raises(InvalidInput, match="must be one of block"):
+        alone["shuffle"]
+
+
+def test_only_blocks_read_the_length_of_blocks():
+    one, five = (resample_trades(FAN_OF, paths=60, seed=3, block=length) for length in (1.0, 5.0))
+    assert {name for name in METHODS if not one[name].paths.equals(five[name].paths)} == {"block"}
+
+
+def test_ruin_is_counted_at_any_time_of_a_path():
+    report = resample_trades([0.5, -0.5, 0.5, -0.5], paths=6_000, seed=1, methods=("shuffle",), ruin_loss=0.7)
+    # Of the six orders of two gains and two losses only the one with both losses first falls to 0.25.
+    assert within(report["shuffle"].probability_of_ruin(0.7), 1 / 6, 6_000)
+    assert report.table()["ruin_probability"][0] == report["shuffle"].probability_of_ruin(0.7)
+    # Both losses in a row: half of the orders.
+    assert within(report["shuffle"].probability_of_drawdown(0.74), 0.5, 6_000)
+
+
+def test_the_fan_is_of_the_paths_and_its_memory_is_bounded():
+    result = resample_trades(FAN_OF * 40, paths=12_000, seed=1, methods=("bootstrap",), points=50)["bootstrap"]
+    assert result.fan_values.shape == (10_000, 50)
+    assert result.fan_values[:, -1] == pytest.approx(1.0 + result.paths["total"].to_numpy()[:10_000], rel=1e-12)
+    assert set(result.fan_values[:, 0]) == {1.0}
+    fan = result.fan((0.025, 0.5, 0.975))
+    assert fan.columns == ["at", "mean", "q2.5", "q50", "q97.5"]
+    assert (fan["q2.5"] <= fan["q50"]).all()
+    assert fan["q50"][-1] == quantile(np.sort(result.fan_values[:, -1]), 0.5)
+    assert fan_positions(7, 100).tolist() == list(range(8))
+
+
+def test_a_later_start_keeps_its_last_equity_in_the_fan():
+    result = resample_trades([0.1, 0.2, 0.3], paths=200, seed=1, methods=("start",))["start"]
+    assert set(result.fan_values[:, -1].round(12)) == {round(1.1 * 1.2 * 1.3, 12), round(1.2 * 1.3, 12)}
+
+
+def test_block_lengths_grow_with_dependence_and_stay_within_the_series():
+    noise = np.random.default_rng(6).standard_normal(500)
+    walk = [0.0]
+    for e in noise:
+        walk.append(0.9 * walk[-1] + e)
+    assert automatic_block(noise) < 6.0 < automatic_block(walk) <= 501.0
+    assert automatic_block(np.ones(50)) == 1.0
+    assert 1.0 <= automatic_block(noise[:20]) <= 20.0
+    assert resample_trades(walk, paths=5, seed=1, compounding=False).block == automatic_block(walk)
+
+
+def test_bad_resampling_is_refused():
+    for changes in (
+        {"paths": 0}, {"block": 0.5}, {"block": 9.0}, {"methods": ()}, {"methods": ("bagging",)}, {"ruin_loss": 0.0},
+        {"max_dropped_frac": 1.0}, {"points": 1},
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput):
+            resample_trades(FAN_OF, **{"paths": 3, "seed": 1, **changes})
+    for wrong in ([0.1], [0.1, math.inf], [[0.1, 0.2]]):
+        with pytest.raises(InvalidInput):
+            resample_trades(wrong, seed=1)
+    result = resample_trades(FAN_OF, paths=3, seed=1)["bootstrap"]
+    for call in (
+        lambda: result.interval("sortino"), lambda: result.interval("total", 1.0),
+        lambda: result.probability_of_ruin(0.0),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput):
+            call()
+
+
+def test_statistics_that_exist_on_no_path_say_so():
+    paths = pl.DataFrame({"sharpe": [math.nan] * 3, "total": [1.0, 2.0, 3.0]})
+    empty = np.empty((0, 2))
+    result = PathsResult("m", "chance", "day", {"sharpe": 0.0, "total": 2.0}, paths, {}, np.zeros(2), empty)
+    first, second = result.table().iter_rows(named=True)
+    assert (first["note"], first["undefined"], first["stands_for"]) == ("exists on no path", 3, "")
+    assert math.isnan(first["low95"])
+    assert (second["low95"], second["high99"], second["median"]) == (1.0, 3.0, 2.0)
+
+
+def test_figures_show_bands_intervals_and_what_was_left_out():
+    result = resample_trades(FAN_OF, paths=500, seed=1, methods=("bootstrap",))["bootstrap"]
+    fan = result.fan()
+    figure = fan_figure(fan, observed=np.ones(fan.height))
+    assert [t.name for t in figure.data if t.showlegend is not False] == ["99 %", "95 %", "50 %", "median", "observed"]
+    assert list(figure.data[0].y) == fan["q0.5"].to_list()
+    with pytest.raises(InvalidInput, match="observed"):
+        fan_figure(fan, observed=np.ones(3))
+    with pytest.raises(InvalidInput, match=r"fan\.q2\.5"):
+        fan_figure(fan.drop("q2.5"))
+    depth = result.paths["max_drawdown"].to_numpy()
+    drawn = statistic_figure(depth, "max_drawdown", observed=-0.05, stands_for=result.randomness)
+    assert [shape.x0 for shape in drawn.layout.shapes] == [
+        *result.interval("max_drawdown", 0.95), *result.interval("max_drawdown", 0.99), -0.05,
+    ]  # fmt: skip
+    assert sum(drawn.data[0].y) == pytest.approx(1.0)
+    assert result.randomness in drawn.layout.title.text
+    holed = statistic_figure([1.0, 2.0, math.inf], "profit_factor", intervals={"95 %": (1.0, math.inf)})
+    assert "1 of 3 paths undefined" in holed.layout.title.text
+    assert not holed.layout.shapes
+    assert not statistic_figure([math.nan], "sharpe").data
