@@ -15,7 +15,7 @@ import polars as pl
 
 from research.backtest.result import Result
 from research.errors import InvalidInput
-from research.kernel import FloatArray, IntArray
+from research.kernel import FloatArray
 from research.validation.stress import figures
 from research.validation.stress_market import History, Market, common_rows, moves_of, rearranged, with_moves
 
@@ -73,12 +73,18 @@ def permuted_market(market: Market, seed: int, block: int = 1) -> Market:
 
 
 def noise_market(market: Market, seed: int, degrees: float = math.inf) -> Market:
-    """Return a random walk as volatile as the market, without drift, clustering or carry.
+    r"""Return a random walk as volatile as the market, without drift, clustering or carry.
 
     Each bar's log return is an independent draw, times the market's own deviation per bar; several symbols keep their
     correlation. The price expected at any later time is the price now: from each return half its variance is taken for
-    normal draws. Range and gap come from a bar of the market drawn at random whose up and down are exchanged at random
-    too, so that neither wicks nor gaps lean to one side.
+    normal draws. A bar opens at the close before it, and its extremes are those of a Brownian path that ends where the
+    bar ends,
+
+    .. math:: H, L = \tfrac12\left(r \pm \sqrt{r^2 - 2\sigma^2 \ln U}\right)
+
+    so that an order that waits within the bar gains nothing either: extremes drawn apart from the return would have the
+    price come back to every limit order. High and low use a draw each; each is exact, their dependence given the return
+    is not kept.
 
     Parameters
     ----------
@@ -91,13 +97,19 @@ def noise_market(market: Market, seed: int, degrees: float = math.inf) -> Market
     Returns
     -------
     Market
-        On the clock, gaps and first price of the market, on ticks; volume is of the bars that ranges came from.
-        Funding rates are the market's, in random order and with random signs: the expected carry is 0.
+        On the clock, gaps and first price of the market, on ticks; volume, other columns and the mark's ratio to the
+        price are of bars of the market drawn at random. Funding rates are the market's, in random order and with
+        random signs: the expected carry is 0.
 
     Raises
     ------
     InvalidInput
         If ``degrees`` is not above 2, the seed is negative, or there are fewer than three bars that all symbols have.
+
+    References
+    ----------
+    .. [1] P. Glasserman, "Monte Carlo Methods in Financial Engineering", 2003, section 6.4: the maximum of a Brownian
+       bridge.
     """
     _require_whole("seed", seed, 0)
     if isinstance(degrees, bool) or not degrees > 2.0:
@@ -110,14 +122,20 @@ def noise_market(market: Market, seed: int, degrees: float = math.inf) -> Market
     moves = {name: moves_of(history) for name, history in market.symbols.items()}
     covariance = np.atleast_2d(np.cov([values[3, rows[1:]] for values in moves.values()]))
     drawn = _root(covariance) @ generator.standard_normal((len(moves), n))
+    spread = np.ones(n)
     if math.isfinite(degrees):
         # One divisor for all symbols in a bar: their tails come together. Scaled to unit variance.
-        drawn *= np.sqrt((degrees - 2.0) / generator.chisquare(degrees, n))
-    source, sign = generator.choice(rows[1:], n), generator.choice([-1.0, 1.0], n)
+        spread = (degrees - 2.0) / generator.chisquare(degrees, n)
+    source = generator.choice(rows[1:], n)
     found = {}
     for k, (name, history) in enumerate(market.symbols.items()):
         drift = 0.0 if math.isfinite(degrees) else 0.5 * covariance[k, k]
-        found[name] = _walk(history, moves[name], drawn[k] - drift, source, sign)
+        returns = drawn[k] * np.sqrt(spread) - drift
+        reach = np.sqrt(returns**2 + 2.0 * covariance[k, k] * spread * generator.standard_exponential((2, n)))
+        walked = np.stack([np.zeros(n), 0.5 * (returns + reach[0]), 0.5 * (returns - reach[1]), returns])
+        is_gap = np.isnan(moves[name][3])
+        taken = np.where(is_gap, np.arange(n), source)
+        found[name] = with_moves(history, np.where(is_gap, np.nan, walked), taken)
 
     def carried(rates: FloatArray) -> FloatArray:
         return generator.permutation(rates) * generator.choice([-1.0, 1.0], rates.size)
@@ -191,21 +209,6 @@ def control_p_value(table: pl.DataFrame, figure: str = "sharpe") -> float:
     if math.isnan(value):
         return math.nan
     return (1 + int((others.to_numpy() >= value).sum())) / (1 + len(others))
-
-
-def _walk(history: History, moves: FloatArray, returns: FloatArray, source: IntArray, sign: FloatArray) -> History:
-    """Return the history with these returns and with gaps and wicks of its bars, up and down exchanged by ``sign``."""
-    is_gap = np.isnan(moves[3])
-    # A source is a row that all symbols have; rows that only this one has are walked too.
-    opened, high, low, close = moves[:, source]
-    upper, lower = high - np.maximum(opened, close), np.minimum(opened, close) - low
-    gap = sign * opened
-    first = int(np.flatnonzero(~is_gap)[0])
-    gap[first] = 0.0
-    top = np.maximum(gap, returns) + np.where(sign > 0.0, upper, lower)
-    bottom = np.minimum(gap, returns) - np.where(sign > 0.0, lower, upper)
-    found = np.where(is_gap, np.nan, np.stack([gap, top, bottom, returns]))
-    return with_moves(history, found, np.where(is_gap, np.arange(is_gap.size), source))
 
 
 def _with_rates(history: History, changed: Callable[[FloatArray], FloatArray]) -> History:

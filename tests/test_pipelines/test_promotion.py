@@ -223,7 +223,7 @@ def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build, tmp_p
     assert sorted(int(run.data.params["fold"]) for run in folds) == list(range(18))
     assert parent.data.metrics["backtest.sharpe"] == workspace.read_json("data/reports/backtest.json")["sharpe"]
     assert parent.data.params["train.horizon_bars"] == "12"
-    for name, trials in (("search", 80), ("walk_forward", 150)):
+    for name, trials in (("search", 80), ("walk_forward", 540)):
         stored = client.download_artifacts(parent.info.run_id, f"trials/{name}/trials.parquet", str(tmp_path))
         assert pl.read_parquet(stored).height == trials
     stored = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "report")}

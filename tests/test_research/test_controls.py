@@ -9,12 +9,13 @@ from scipy import stats
 
 from research.backtest import simulate
 from research.errors import InvalidInput
-from research.market.bars import epoch_ns
+from research.market.bars import TS, epoch_ns
+from research.market.instruments import sample_instrument
 from research.market.quality import check_quality
 from research.market.simulated import simulate_market
 from research.market.simulated_spec import MarketSpec
 from research.validation.controls import control_p_value, control_table, noise_market, permuted_market
-from research.validation.stress_market import History, Market, common_rows, moves_of, prices_of, with_moves
+from research.validation.stress_market import History, Market, common_rows, moves_of, prices_of
 
 SYMBOLS = ("SOLUSDT", "BTCUSDT")
 
@@ -119,6 +120,19 @@ def test_blocks_keep_their_inner_order(market):
     assert len(pieces) > 0.9 * len(blocks)
 
 
+def test_a_mark_keeps_its_distance_to_the_bar_it_stems_from(market):
+    history = market.symbols[SYMBOLS[1]]
+    rows = np.arange(market.ts.size)
+    basis = 1.0 + 0.01 * np.sin(rows)
+    columns = [pl.Series(name, history.bars[name].to_numpy() * basis) for name in ("open", "close")]
+    wide = [pl.Series("high", history.bars["high"] * 1.02), pl.Series("low", history.bars["low"] * 0.98)]
+    mark = history.bars.select("ts").with_columns(*columns, *wide)
+    numbered = history.bars.with_columns(pl.Series("volume", rows.astype(float)))
+    found = permuted_market(Market({SYMBOLS[1]: replace(history, bars=numbered, mark=mark)}), 4).reference
+    ratio = found.mark["close"].to_numpy() / closes(found)
+    np.testing.assert_allclose(ratio, basis[found.bars["volume"].to_numpy().astype(int)], atol=1e-5)  # ticks
+
+
 def test_permutations_are_told_by_their_seed(market):
     one, same, other = (permuted_market(market, seed).reference.bars for seed in (1, 1, 2))
     assert one.equals(same)
@@ -161,17 +175,42 @@ def test_noise_has_no_drift_over_many_seeds(market):
     assert logs.std() == pytest.approx(expected, rel=4.0 / np.sqrt(2 * ends.size))
 
 
-def test_wicks_and_gaps_of_noise_lean_to_no_side(market):
-    history = market.symbols[SYMBOLS[1]]
-    leaning = moves_of(history)
-    leaning[0] = 0.5 * leaning[1]  # every bar opens above the close before it
-    leaning[1] += 0.001
-    part = Market({SYMBOLS[1]: with_moves(history, leaning)})
-    opened, high, low, close = moves_of(noise_market(part, 2).reference)
-    upper, lower = high - np.maximum(opened, close), np.minimum(opened, close) - low
-    for values in (upper - lower, opened):
-        assert values.std() > 1e-4
-        assert abs(values.mean()) < 4.0 * values.std() / np.sqrt(values.size)
+def test_noise_expects_the_price_to_stay_and_carry_to_be_nothing():
+    n, deviation = 400, 0.05
+    logs = np.cumsum(np.concatenate(([0.0], np.random.default_rng(2).normal(0.0, deviation, n))))
+    edges = np.round(1e5 * np.exp(logs), 2)
+    ts = pl.Series("ts", 1_704_067_200 * 10**9 + 3_600 * 10**9 * np.arange(n)).cast(TS)
+    bars = pl.DataFrame({
+        "ts": ts, "open": edges[:-1], "high": np.maximum(edges[:-1], edges[1:]),
+        "low": np.minimum(edges[:-1], edges[1:]), "close": edges[1:],
+    })  # fmt: skip
+    funding = pl.DataFrame({"ts": ts[::8], "rate": np.full(n // 8, 1e-4), "interval_hours": np.full(n // 8, 8.0)})
+    part = Market({"SOLUSDT": History(bars, sample_instrument("SOLUSDT"), funding=funding)})
+    own = np.diff(np.log(edges)).std()
+    found = [noise_market(part, seed).reference for seed in range(100)]
+    ends = np.log([closes(history)[-1] / edges[0] for history in found])
+    # The log price falls by half the variance, so that the price does not rise: without that it would be 5 errors off.
+    assert abs(ends.mean() + 0.5 * own**2 * n) < 4.0 * own * np.sqrt(n / 100)
+    rates = np.array([history.funding["rate"].to_numpy() for history in found])
+    assert set(np.unique(rates)) == {-1e-4, 1e-4}
+    assert abs(rates.mean()) < 4.0 * 1e-4 / np.sqrt(rates.size)
+
+
+@pytest.mark.parametrize("degrees", [np.inf, 4.0])
+@pytest.mark.parametrize("distance", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_an_order_that_waits_in_noise_gains_nothing_within_its_bar(market, degrees, distance, side):
+    # Filled where the price trades through it, it is worth its price at the close, whichever way it was met.
+    gains = []
+    for seed in range(6):
+        opened, high, low, close = moves_of(noise_market(market, seed, degrees).symbols[SYMBOLS[1]])
+        assert (opened == 0.0).all()
+        level = -side * distance * moves_of(market.symbols[SYMBOLS[1]])[3].std()
+        is_met = low < level if side > 0.0 else high > level
+        gains.append(side * np.expm1(close[is_met] - level))
+    gains = np.concatenate(gains)
+    assert gains.size > 500
+    assert abs(gains.mean()) < 4.0 * gains.std() / np.sqrt(gains.size)
 
 
 @pytest.mark.parametrize(

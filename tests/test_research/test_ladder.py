@@ -138,6 +138,30 @@ def test_break_even_delay_is_the_first_bar_too_late():
     assert break_even(market, trade, "delay_bars", high=2).level == np.inf
 
 
+class Told:
+    """A result that only says what was gained."""
+
+    def __init__(self, gain):
+        self.gain = gain
+
+    def metrics(self):
+        names = ("sharpe", "max_drawdown", "profit_factor", "trades", "fees", "slippage", "interest", "funding")
+        return dict.fromkeys((*names, "liquidations", "is_ruined"), 0.0) | {"total_return": self.gain}
+
+
+def test_a_gain_that_falls_fast_and_then_hardly_takes_few_runs_all_the_same(market):
+    found = break_even(
+        market, lambda m: Told(np.exp(-m.costs.slippage_bps) - 1e-3), "slippage_bps", high=100.0, tolerance=1e-6
+    )
+    assert found.level == pytest.approx(np.log(1e3), abs=1e-6)
+    assert found.runs < 40
+
+
+def test_a_fee_is_of_every_fill(market):
+    costs = assuming(market, "fee_bps", 7.0).costs
+    assert (costs.taker_fee_bps, costs.maker_fee_bps) == (7.0, 7.0)
+
+
 def test_no_gain_is_0_and_a_gain_that_nothing_takes_is_infinite(market):
     assert break_even(market, Counted(-1.0), "fee_bps", high=100.0) == BreakEven("fee_bps", 0.0, 1)
     assert break_even(market, Counted(), "fee_bps", high=0.5) == BreakEven("fee_bps", np.inf, 2)

@@ -315,34 +315,48 @@ def test_losing_runs_are_so_many_times_as_long_with_the_same_blocks(market, side
     assert np.array_equal(np.sort(found.bars["volume"]), np.sort(whole.reference.bars["volume"]))
 
 
-def test_losing_days_of_made_up_prices():
-    # One bar of six hours is a quarter of a day; days go: up, down, up, down, down, up, down.
-    moves = [0.01, -0.02, 0.03, -0.01, -0.03, 0.02, -0.04]
-    logs = np.log(100.0) + np.concatenate(([0.0], np.cumsum(np.repeat(np.array(moves) / 4, 4))))
-    opened, close = np.round(np.exp(logs[:-1]), 2), np.round(np.exp(logs[1:]), 2)
-    ts = pl.Series("ts", 1_704_067_200 * 10**9 + NS_PER_DAY // 4 * np.arange(28)).cast(TS)
-    bars = pl.DataFrame({
-        "ts": ts, "open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close), "close": close,
-    })  # fmt: skip
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([0.01, -0.02, 0.03, -0.01, -0.03, 0.02, -0.04], [0.01, 0.03, -0.01, -0.03, -0.04, -0.02, 0.02]),
+        ([-0.01, 0.03, -0.02, 0.01, -0.04, 0.02], [-0.01, 0.03, -0.02, -0.04, 0.01, 0.02]),  # the first day stays
+    ],
+)
+def test_losing_days_of_made_up_prices(before, after):
+    bars = six_hourly(before)
     plain = Market({"SOLUSDT": History(bars, sample_instrument("SOLUSDT"))})
     found = closes(stress(plain, {"losing_runs": {"factor": 2}}).reference)[3::4]
-    days = np.diff(np.log(np.concatenate(([100.0], found))))
-    np.testing.assert_allclose(days, [0.01, 0.03, -0.01, -0.03, -0.04, -0.02, 0.02], atol=3e-4)
+    np.testing.assert_allclose(np.diff(np.log(np.concatenate(([100.0], found)))), after, atol=3e-4)
+
+
+def six_hourly(days):
+    """Return four bars for each day's log return."""
+    logs = np.log(100.0) + np.concatenate(([0.0], np.cumsum(np.repeat(np.array(days) / 4, 4))))
+    opened, close = np.round(np.exp(logs[:-1]), 2), np.round(np.exp(logs[1:]), 2)
+    ts = pl.Series("ts", 1_704_067_200 * 10**9 + NS_PER_DAY // 4 * np.arange(close.size)).cast(TS)
+    return pl.DataFrame({
+        "ts": ts, "open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close), "close": close,
+    })  # fmt: skip
+
+
+def test_a_market_without_a_losing_day_has_no_run_to_extend():
+    bars = six_hourly([0.01] * 7)
     rising = bars.with_columns(*[pl.Series(n, 100.0 + np.arange(28.0)) for n in ("open", "high", "low", "close")])
     with pytest.raises(InvalidInput, match="no whole block but the first loses"):
         stress(Market({"SOLUSDT": History(rising, sample_instrument("SOLUSDT"))}), {"losing_runs": {}})
 
 
 def test_marks_keep_their_ratio_to_the_price(market):
-    found = stress(only(market), {"drops": {"drops": 1, "depth": 0.3}}).reference
+    found = stress(only(market), {"drops": {"drops": 8, "depth": 0.2}}).reference
     was = market.reference
     rows = np.flatnonzero(~np.isnan(closes(was)))
     for name in ("open", "close"):
         before = was.mark[name].to_numpy()[rows] / was.bars[name].to_numpy()[rows]
         after = found.mark[name].to_numpy()[rows] / found.bars[name].to_numpy()[rows]
-        np.testing.assert_allclose(after, before, atol=3e-4)  # ticks of 0.01 at prices near 70
+        np.testing.assert_allclose(after, before, atol=8e-4)  # ticks of 0.01 at prices of 20
     ratio = found.mark["open"].to_numpy()[900:912] / was.mark["open"].to_numpy()[900:912]
     np.testing.assert_allclose(ratio, closes(found)[899] / closes(was)[899], atol=3e-4)  # in the gap
+    assert ratio[0] == pytest.approx(0.8, abs=1e-3)  # the first drop lies before it
 
 
 # ----------------------------------------------------------------- costs, funding, gaps, volume
@@ -416,6 +430,13 @@ def test_funding_spikes_hit_so_many_settlements_on_the_side_asked(market, agains
         "position": np.where(minute == 0, np.where(was < 0, -1.0, 1.0), np.where(minute - 1 < 2000, 1.0, -1.0)),
     }[against]  # fmt: skip
     assert np.array_equal(np.sign(now[hit]), side[hit])
+
+
+def test_what_is_held_at_a_settlement_is_what_the_close_before_it_left(market):
+    held = np.arange(market.ts.size, dtype=float)
+    found = replace(market.reference, held=held).held_at_settlements("SOLUSDT")
+    minutes = np.arange(0, market.ts.size, 480)
+    assert np.array_equal(found, np.where(minutes == 0, 0.0, minutes - 1.0))
 
 
 def test_gaps_are_of_the_length_and_share_asked(market):
