@@ -90,7 +90,7 @@ def holdout_intervals(result: Result, params: Params) -> dict[str, tuple[float, 
     per_day = np.bincount(exits // NS_PER_DAY - first_day, minlength=returns.size)[: returns.size]
     return backtest_intervals(
         returns, per_day.astype(np.float64), trades["pnl"].to_numpy(), (exits - entries) / NS_PER_HOUR,
-        paths=params.monte_carlo.paths, seed=params.seed,
+        seed=params.seed,
     )  # fmt: skip
 
 
