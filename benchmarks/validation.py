@@ -7,19 +7,16 @@ Each part prints one JSON object per line. Seconds of threads are wall seconds: 
 
 from __future__ import annotations
 
-import json
 import math
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.sides import main, peak_mb, run_side, tell
+
 N_BARS, EVERY, PATHS = 105_120, 26, 10_000  # a year of five minutes, a decision every 26 bars: 4,044 orders
 
 
@@ -32,11 +29,6 @@ def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, float]:
         work()
         found.append((time.perf_counter() - wall, time.process_time() - busy))
     return min(found)
-
-
-def peak_mb() -> float:
-    """Return this process's peak resident memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def traded_run() -> tuple[Any, np.ndarray, dict[str, Any]]:
@@ -116,28 +108,9 @@ def side_numpy_resampling() -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------------- rows
-def run(side: str, *arguments: Any) -> dict[str, Any]:
+def run(side: str, *arguments: Any, environment: dict[str, str] | None = None) -> dict[str, Any]:
     """Return what a side found, run in a fresh process."""
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.validation", "side", json.dumps([side, *arguments])]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{side} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def tell(
-    name: str, ours: float, peer: float | None, peer_name: str, unit: str, peak: float, goal: float, *,
-    is_met: bool | None = None,
-) -> None:  # fmt: skip
-    """Print one row: ratio = peer / ours; met where the ratio reaches the goal, or as told."""
-    ratio = None if peer is None else peer / ours
-    met = is_met if is_met is not None else ratio is not None and ratio >= goal
-    line = {
-        "name": name, "ours": round(ours, 3), "peer": None if peer is None else round(peer, 3), "peer_name": peer_name,
-        "ratio": None if ratio is None else round(ratio, 3), "unit": unit, "peak_mb": round(peak, 1), "goal": goal,
-        "met": bool(met),
-    }  # fmt: skip
-    print(json.dumps(line), flush=True)
+    return run_side("benchmarks.validation", side, *arguments, environment=environment)
 
 
 def part_monte_carlo() -> None:
@@ -164,15 +137,5 @@ SIDES: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Run parts by name, or all."""
-    if arguments[:1] == ["side"]:
-        side, *given = json.loads(arguments[1])
-        print(json.dumps(SIDES[side](*given)))
-        return
-    for name in arguments or PARTS:
-        PARTS[name]()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:], PARTS, SIDES)

@@ -7,20 +7,19 @@ import polars as pl
 
 from pipelines.desk import account_settings, costs, holdout_start, open_desk
 from pipelines.params import Params
-from pipelines.parity import Market, prove
+from pipelines.parity import prove
 from pipelines.workspace import REPORTS, Workspace, stage_main
-from research.backtest import Result, simulate
+from research.backtest import Leg, Result, simulate
 from research.backtest.result import records_frame
 from research.kernel import FloatArray
 from research.market.bars import NS_PER_DAY, TS, arrays, epoch_ns, interval_ns
+from research.market.funding_rows import NS_PER_HOUR
 from research.metrics.inference import probabilistic_sharpe_ratio_from_returns
 from research.metrics.returns import daily_returns
 from research.parity import Comparison
 from research.policy import BAR_INPUTS, Decisions, Policy, PolicySpec
 from research.predictor import Predictor
 from research.validation.intervals import backtest_intervals
-
-NS_PER_HOUR = 3_600 * 10**9
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -53,8 +52,10 @@ def run(params: Params, workspace: Workspace) -> None:
     workspace.write_frame("data/backtest/trades.parquet", result.trades)
     workspace.write_json("data/backtest/feature_quantiles.json", _quantiles(desk.features[:first], desk.columns))
     workspace.write_json("data/backtest/window.json", {"start_ns": start_ns, "end_ns": _end(window, spec)})
-    market = Market(desk.instrument, costs(params), desk.funding, mark, account_settings(params))
-    proof = prove(policy, warm_start, warm_end, window, market, decisions, result, params.seed)
+    leg = Leg(window, desk.instrument, funding=desk.funding, mark=mark)
+    proof = prove(
+        policy, warm_start, warm_end, leg, costs(params), account_settings(params), decisions, result, params.seed
+    )
     workspace.write_frame("data/backtest/parity.parquet", parity_frame(proof))
     differing = float(sum(not table.is_equal for table in proof))
     intervals = holdout_intervals(result, params)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from research.backtest import Result
 from research.backtest.legs import Leg, columns_of
@@ -17,32 +16,11 @@ from research.execution.costs import Costs
 from research.execution.records import FILLS, ORDERS, ROWS
 from research.kernel import IntArray
 from research.market.bars import arrays, epoch_ns, interval_ns
-from research.market.instruments import Instrument
 from research.parity import Comparison, Table, compare
 from research.policy import BAR_INPUTS, Decisions, Policy
 
 SINGLE_BARS = 2 * 1_440  # pushed one at a time, before chunks of random length
 LONGEST_CHUNK = 64
-
-
-@dataclass(frozen=True)
-class Market:
-    """What the account trades on.
-
-    Parameters
-    ----------
-    instrument : Instrument
-    costs : Costs
-    funding, mark : DataFrame or None
-    account : mapping
-        ``initial_cash_quote``, ``latency_bars`` and ``max_leverage``.
-    """
-
-    instrument: Instrument
-    costs: Costs
-    funding: pl.DataFrame | None
-    mark: pl.DataFrame | None
-    account: Mapping[str, Any]
 
 
 def chunk_edges(n: int, seed: int) -> IntArray:
@@ -54,8 +32,8 @@ def chunk_edges(n: int, seed: int) -> IntArray:
 
 
 def prove(
-    policy: Policy, warm_start: bytes, warm_end: bytes, bars: pl.DataFrame, market: Market, decisions: Decisions,
-    result: Result, seed: int,
+    policy: Policy, warm_start: bytes, warm_end: bytes, leg: Leg, costs: Costs, account: Mapping[str, Any],
+    decisions: Decisions, result: Result, seed: int,
 ) -> list[Comparison]:  # fmt: skip
     """Run the hold-out again in small chunks and compare with what the backtest did in one block.
 
@@ -65,9 +43,11 @@ def prove(
         Of the backtest; its state is replaced.
     warm_start, warm_end : bytes
         Its states before and after the hold-out.
-    bars : DataFrame
-        The hold-out.
-    market : Market
+    leg : Leg
+        The hold-out's bars, instrument, funding and mark; its targets are not read.
+    costs : Costs
+    account : mapping
+        ``initial_cash_quote``, ``latency_bars`` and ``max_leverage``.
     decisions, result : Decisions, Result
         What the block came to.
     seed : int
@@ -79,11 +59,10 @@ def prove(
         ``features``, ``decisions``, ``orders``, ``fills``, ``equity`` and ``state``.
     """
     policy.restore(warm_start)
-    account = Account(market.instrument, market.costs, step_ns=interval_ns(policy.spec.base_interval), **market.account)
-    ts, columns = epoch_ns(bars), dict(zip(BAR_INPUTS, arrays(bars, BAR_INPUTS), strict=True))
     step_ns = interval_ns(policy.spec.base_interval)
-    leg = Leg(bars, market.instrument, None, market.funding, market.mark)
-    given = columns_of(leg, ts, step_ns, float(market.account["max_leverage"]))[0]
+    live = Account(leg.instrument, costs, step_ns=step_ns, **account)
+    ts, columns = epoch_ns(leg.bars), dict(zip(BAR_INPUTS, arrays(leg.bars, BAR_INPUTS), strict=True))
+    given = columns_of(replace(leg, targets=None), ts, step_ns, float(account["max_leverage"]))[0]
     decided, ledgers = [], []
     for begin, end in pairwise(chunk_edges(ts.size, seed)):
         found = policy.push(ts[begin:end], {name: values[begin:end] for name, values in columns.items()})
@@ -91,7 +70,7 @@ def prove(
             decided.append(found)
         chunk: dict[str, Any] = {name: values[begin:end] for name, values in given.items()}
         chunk["target"] = found.exposures_per_bar(end - begin)
-        ledgers.append(account.push(ts[begin:end], **chunk))
+        ledgers.append(live.push(ts[begin:end], **chunk))
     expected = _tables(policy.columns, [decisions], [result.ledger])
     actual = _tables(policy.columns, decided, ledgers)
     states = [{"byte": np.frombuffer(blob, np.uint8)} for blob in (warm_end, policy.snapshot())]

@@ -50,16 +50,15 @@ def run(params: Params, workspace: Workspace) -> None:
         )
         return {"candidate": best.candidate.name, "params": best.params, "value": best.value}, best.trials
 
-    def evaluate(choice: Mapping[str, Any], fold: Fold) -> pl.DataFrame:
+    def evaluate(choice: Mapping[str, Any], fold: Fold) -> tuple[pl.DataFrame, pl.DataFrame]:
         candidate = by_name[choice["candidate"]]
         begin, end = first + fold.train_start, first + fold.train_stop
         predictor = desk.fit(begin, end) if candidate.is_learned else Predictor.none()
         chosen = choice["params"]
         result = desk.trade(candidate, chosen, predictor, first + fold.test_start, first + fold.test_stop)
-        trades[fold.index] = _trades_within(result, desk.decision_ts[first + fold.stitch_stop - 1] + desk.decision_ns)
-        return _per_decision(result, desk)
+        end_ns = desk.decision_ts[first + fold.stitch_stop - 1] + desk.decision_ns
+        return _per_decision(result, desk), _trades_within(result, end_ns)
 
-    trades: dict[int, pl.DataFrame] = {}
     outcome = walk_forward(folds, optimise, evaluate, progress=True)
     table = _folds_table(outcome, day)
     stability = parameter_stability(chosen_by_candidate(outcome.folds), spaces(params))
@@ -67,7 +66,7 @@ def run(params: Params, workspace: Workspace) -> None:
     judged = fold_plateaus(outcome.trials, within=("candidate",))
     workspace.write_frame("data/walk_forward/returns.parquet", outcome.returns)
     workspace.write_frame("data/walk_forward/trials.parquet", outcome.trials)
-    workspace.write_frame("data/walk_forward/trades.parquet", pl.concat([trades[i] for i in sorted(trades)]))
+    workspace.write_frame("data/walk_forward/trades.parquet", pl.concat(outcome.trades.values()))
     workspace.write_frame("data/walk_forward/folds.parquet", table)
     workspace.write_frame("data/walk_forward/stability.parquet", stability)
     workspace.write_frame("data/walk_forward/plateaus.parquet", judged)

@@ -222,7 +222,6 @@ def backtest_intervals(
     InvalidInput
         As :func:`bootstrap_intervals`.
     """
-    settings = {"paths": paths, "level": level}
-    days = bootstrap_intervals({"ret": daily, "trades": trades_of_day}, DAILY, seed=seed, **settings)  # type: ignore[arg-type]
-    trades = bootstrap_intervals({"pnl": pnl, "hours": hours}, PER_TRADE, seed=seed + 1, **settings)  # type: ignore[arg-type]
-    return days | trades
+    days, trades = {"ret": daily, "trades": trades_of_day}, {"pnl": pnl, "hours": hours}
+    of_days = bootstrap_intervals(days, DAILY, paths=paths, level=level, seed=seed)
+    return of_days | bootstrap_intervals(trades, PER_TRADE, paths=paths, level=level, seed=seed + 1)

@@ -13,13 +13,12 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from research.errors import InvalidInput
-from research.kernel import FloatArray
-from research.metrics.inference import effective_number_of_trials
-from research.validation.overfitting import pbo_spread, probability_of_backtest_overfitting
+from research.metrics.effective_trials import effective_trials
+from research.validation.overfitting import pbo_spread, pbo_without_skill, probability_of_backtest_overfitting
 from research.validation.snooping import reality_check, superior_predictive_ability, superior_trials
 
 NAMES = (
-    "pbo", "pbo_p05", "pbo_p95", "loss_probability", "spa_p", "reality_check_p", "superior_trials", "mean_correlation",
+    "pbo", "pbo_p05", "pbo_p95", "pbo_p_value", "loss_probability", "spa_p", "reality_check_p", "superior_trials",
     "effective_trials",
 )  # fmt: skip
 
@@ -44,10 +43,11 @@ def snooping_figures(
     Returns
     -------
     dict of str to float
-        ``pbo`` with the 5th and 95th percentile of its spread; ``loss_probability``, how often the best of one half
-        loses on the other; p-values of SPA (consistent) and of the Reality Check, that no trial earns anything;
-        ``superior_trials``, how many do at 5 % family-wise (StepM); the mean correlation between trials and how many
-        independent ones it leaves. All NaN where days or trials are too few.
+        ``pbo`` with the 5th and 95th percentile of that of two thirds of the days, and ``pbo_p_value``, how often
+        trials as alike but without skill have one as low; ``loss_probability``, how often the best of one half loses on
+        the other; p-values of SPA (consistent) and of the Reality Check, that no trial earns anything;
+        ``superior_trials``, how many do at 5 % family-wise (StepM); how many independent trials these are worth beside
+        the spread of their ratios. All NaN where days or trials are too few.
 
     Raises
     ------
@@ -62,34 +62,18 @@ def snooping_figures(
     found = probability_of_backtest_overfitting(values, blocks)
     spread = pbo_spread(values, blocks, samples, seed=seed)
     ability = superior_predictive_ability(values, paths=paths, seed=seed)
-    shared = mean_correlation(values)
+    skilless = pbo_without_skill(values, blocks, samples, seed=seed)
     return {
         "pbo": found.pbo,
         "pbo_p05": float(np.quantile(spread, 0.05)),
         "pbo_p95": float(np.quantile(spread, 0.95)),
+        "pbo_p_value": float(np.mean(skilless <= found.pbo)),
         "loss_probability": found.probability_of_loss,
         "spa_p": ability.consistent,
         "reality_check_p": reality_check(values, paths=paths, seed=seed),
         "superior_trials": float(superior_trials(values, paths=paths, seed=seed).size),
-        "mean_correlation": shared,
-        "effective_trials": math.nan if math.isnan(shared) else effective_number_of_trials(values.shape[1], shared),
+        "effective_trials": effective_trials(values, seed=seed).by_spread,
     }
-
-
-def mean_correlation(returns: FloatArray) -> float:
-    """Return the mean correlation over all pairs of columns that vary; NaN where there are fewer than two.
-
-    Notes
-    -----
-    From the variance of the sum of the standardised columns: no matrix of pairs is made.
-    """
-    varying = returns[:, np.ptp(returns, axis=0) > 0.0]
-    n = varying.shape[1]
-    if n < 2:
-        return math.nan
-    standard = (varying - varying.mean(axis=0)) / varying.std(axis=0)
-    together = float(standard.sum(axis=1).var())
-    return min(1.0, max(-1.0, (together - n) / (n * (n - 1.0))))
 
 
 def described(figures: dict[str, float]) -> pl.DataFrame:
@@ -105,7 +89,7 @@ _WORDS = {
         "know of other builds, or of what was tried by eye",
     ),
     "effective_trials": (
-        "independent trials that so many correlated ones are worth",
+        "independent trials that so many correlated ones are worth beside their spread",
         "be taken instead of the count: it is an estimate",
     ),
     "sharpe": ("annualised ratio of the chosen trial where it was chosen", "be believed: it is in sample"),
@@ -121,8 +105,12 @@ _WORDS = {
         "how often the best of one half of the days is below the median on the other",
         "tell equal skill from none, and has little power",
     ),
-    "pbo_p05": ("the same over resampled days, 5th percentile", "be narrow: a few hundred days do not settle it"),
-    "pbo_p95": ("the same over resampled days, 95th percentile", "be narrow: a few hundred days do not settle it"),
+    "pbo_p05": ("the same of two thirds of the days, 5th percentile", "be narrow, nor hold the figure itself"),
+    "pbo_p95": ("the same of two thirds of the days, 95th percentile", "be narrow, nor hold the figure itself"),
+    "pbo_p_value": (
+        "how often trials as alike but without skill come to a PBO as low",
+        "be small where all have skill",
+    ),
     "loss_probability": (
         "how often the best of one half of the days loses on the other",
         "see costs that were not modelled",
@@ -133,5 +121,4 @@ _WORDS = {
         "trials that earn something; in one study of twenty a false one is among them (StepM)",
         "rank them",
     ),
-    "mean_correlation": ("between daily returns of two trials", "say why they are alike"),
 }

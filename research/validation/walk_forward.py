@@ -32,8 +32,7 @@ class WalkForwardResult:
     trials : DataFrame
         Every trial of every fold, with its ``fold``; empty where the optimisation reports none.
     trades : mapping of int to DataFrame
-        Per fold the trades that its evaluation handed over with the returns, of its whole test window; empty where
-        none did.
+        Per fold, in order, the trades that its evaluation handed over with the returns; empty where none did.
     """
 
     folds: pl.DataFrame

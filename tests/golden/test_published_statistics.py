@@ -204,6 +204,10 @@ def test_q_of_magdon_ismail(x, rising, falling):
 def test_for_long_records_q_is_the_logarithm():
     # Q(x) -> ln(x) / 4 + (ln 4 + gamma) / 4
     assert drawdown_q(500.0, True) == pytest.approx(math.log(500.0) / 4 + 0.49088, abs=2e-3)
+    # The next term is of the order of ln(x) / x: at a hundred million it leaves rounding alone.
+    constant = (math.log(4.0) + 0.57721566490153) / 4.0
+    assert drawdown_q(1e8, True) == pytest.approx(math.log(1e8) / 4 + constant, rel=1e-8)
+    assert drawdown_q(1e8, False) == pytest.approx(1e8 + 0.25, rel=1e-8)
 
 
 @pytest.mark.parametrize("drift", [-0.5, 0.0, 0.8])
@@ -307,6 +311,9 @@ def test_the_stability_index():
         (lambda: expected_maximum_drawdown(0.1, 1.0, -1.0), "length"),
         (lambda: drawdown_q(-1.0, True), "x"),
         (lambda: triple_penance(0.0, 1.0), "mean"),
+        (lambda: triple_penance(math.inf, 1.0), "mean"),
+        (lambda: triple_penance(1.0, math.nan), "deviation"),
+        (lambda: triple_penance(1.0, 1.0, 0.95, 0.5, math.nan), "first"),
         (lambda: triple_penance(1.0, 1.0, 0.95, 1.0), "autocorrelation"),
         (lambda: jarque_bera([1.0, 2.0]), "values"),
         (lambda: augmented_dickey_fuller([1.0] * 20), "values"),

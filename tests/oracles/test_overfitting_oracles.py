@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from research.errors import InvalidInput
-from research.metrics.inference import effective_number_of_trials
+from research.metrics.effective_trials import effective_trials
 from research.validation.confidence_set import model_confidence_set
 from research.validation.overfitting import (
     number_of_splits,
@@ -19,7 +19,7 @@ from research.validation.overfitting import (
     pbo_without_skill,
     probability_of_backtest_overfitting,
 )
-from research.validation.selection import NAMES, described, mean_correlation, snooping_figures
+from research.validation.selection import NAMES, described, snooping_figures
 from research.validation.snooping import (
     block_length,
     block_length_of_ar1,
@@ -340,15 +340,6 @@ def test_what_the_tests_cannot_use_is_refused(test):
 
 
 # ---------------------------------------------------------------- figures
-def test_the_mean_correlation_is_that_of_all_pairs():
-    shared = noise(12, 150, 1)
-    returns = 0.5 * shared + noise(13, 150, 9)
-    pairs = np.corrcoef(returns.T)[np.triu_indices(9, 1)]
-    assert mean_correlation(returns) == pytest.approx(pairs.mean(), abs=1e-12)
-    assert mean_correlation(np.column_stack([returns, np.zeros(150)])) == pytest.approx(pairs.mean(), abs=1e-12)
-    assert math.isnan(mean_correlation(np.zeros((150, 4))))
-
-
 def test_figures_of_a_selection():
     returns = noise(14, 200, 12)
     returns[:, 5] += 0.004
@@ -358,7 +349,10 @@ def test_figures_of_a_selection():
     assert found["superior_trials"] == 1.0
     assert found["pbo"] < 0.05
     assert found["pbo_p05"] < found["pbo_p95"] < 0.2
-    assert found["effective_trials"] == effective_number_of_trials(12, found["mean_correlation"])
+    assert found["effective_trials"] == effective_trials(returns).by_spread
+    assert found["pbo_p_value"] < 0.2
+    flat = [snooping_figures(noise(s, 200, 12), paths=100, samples=20)["pbo_p_value"] for s in range(12)]
+    assert 0.25 < np.mean(flat) < 0.75  # uniform: a mean of twelve is off by 0.083
     table = described(found)
     assert set(table["figure"]) == set(NAMES)
     assert table["cannot"].str.len_chars().min() > 5

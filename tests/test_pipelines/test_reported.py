@@ -166,3 +166,41 @@ def test_unknown_figures_refuse_the_gate_by_that_word(small_build, tmp_path):
     gate.run(params, other)
     table = other.read_frame("data/reports/gate.csv").filter(pl.col("check") == "costs")
     assert table["reason"].to_list() == ["backtest.cost_share must be <= 0.8; it is unknown (missing or not finite)"]
+
+
+def test_the_gate_reads_every_trial_and_the_page_shows_what_it_found(small_build):
+    _, workspace = small_build
+    trials = workspace.read_frame("data/search/trials.parquet")
+    returns = workspace.read_frame("data/search/returns.parquet")
+    assert returns.columns == ["day", *(str(row) for row in range(trials.height))]
+    gate = workspace.read_json("data/reports/gate.json")
+    assert {"data/search/returns.parquet", "data/backtest/intervals.json"} <= set(gate["judged"])
+    page = workspace.read_bytes("data/reports/tear_sheet.html").decode()
+    for heading in ("Selection among all trials", "Parameters over the folds", "Bar by bar, as live runs it"):
+        assert heading in page
+    assert "Every byte agrees." in page
+
+
+def test_the_folds_tell_each_parameter_of_the_candidate_that_was_chosen():
+    from pipelines.walk_forward import chosen_by_candidate
+
+    folds = pl.DataFrame(
+        {"fold": [0, 1], "train_start": [0, 7], "train_stop": [90, 97], "param.candidate": ["a", "b"],
+         "param.params": [{"enter": 1.0, "exit": None}, {"enter": 2.0, "exit": 0.5}], "param.value": [0.1, 0.2]}
+    )  # fmt: skip
+    found = chosen_by_candidate(folds)
+    assert found["param.a.enter"].to_list() == [1.0, None]
+    assert found["param.b.enter"].to_list() == [None, 2.0]
+    assert found["param.b.exit"].to_list() == [None, 0.5]
+    assert "param.a.exit" not in found.columns
+
+
+def test_intervals_hold_their_figures_and_count_the_trades_of_each_day(small_build):
+    _, workspace = small_build
+    ends, figures = (
+        workspace.read_json("data/backtest/intervals.json"),
+        workspace.read_json("data/reports/backtest.json"),
+    )
+    for name in ("sharpe", "win_rate", "holding_hours", "trades_per_day"):
+        low, high = ends[name]
+        assert low <= figures[name] <= high
