@@ -640,6 +640,7 @@ def test_the_engine_equals_the_plain_one(kind):
     check()
 
 
+@pytest.mark.slow
 def test_the_cases_reach_every_fate():
     """Cases that never ruin or reject would make the tests above say little."""
     seen = set()

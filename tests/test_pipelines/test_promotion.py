@@ -22,6 +22,7 @@ def test_the_default_profile_passes_without_an_override(default_build):
     assert verdict["selection.trials"] == 620.0  # 2 candidates x 40 trials, and x 15 in each of 18 folds
 
 
+@pytest.mark.slow
 def test_without_the_edge_the_same_gate_refuses_and_leaves_no_champion(build_pipeline, tmp_path, capsys):
     params, workspace = build_pipeline(tmp_path, "ingest.simulated.edge=0.0", "publish.model=no-edge")
     verdict = workspace.read_json("data/reports/gate.json")
