@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.desk import account_settings, costs, holdout_start, open_desk
+from pipelines.holdout import holdout, trained_policy
 from pipelines.params import Params
 from pipelines.parity import prove
 from pipelines.workspace import REPORTS, Workspace, stage_main
@@ -18,27 +19,22 @@ from research.metrics.inference import probabilistic_sharpe_ratio_from_returns
 from research.metrics.returns import daily_returns
 from research.parity import Comparison
 from research.policy import BAR_INPUTS, Decisions, Policy, PolicySpec
-from research.predictor import Predictor
 from research.validation.intervals import backtest_intervals
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write decisions, orders, fills and equity of the hold-out, and what live must reproduce."""
     desk = open_desk(params, workspace)
-    candidate = workspace.read_json("models/candidate/candidate.json")
-    spec = PolicySpec.from_dict(candidate["policy"])
-    predictor = Predictor.from_dict(candidate["predictor"], workspace.read_bytes("models/candidate/predictor.bin"))
-    policy = Policy(spec, predictor)
+    policy = trained_policy(workspace)
     first = holdout_start(params, desk.n_rows)
     start_ns = int(desk.decision_ts[first])
-    before, window = desk.bars.filter(_ts() < start_ns), desk.bars.filter(_ts() >= start_ns)
+    before, (window, mark) = desk.bars.filter(_ts() < start_ns), holdout(params, desk)
     _push(policy, before)
     warm_start = policy.snapshot()
     decisions = _push(policy, window)
     warm_end = policy.snapshot()
     workspace.write_bytes("data/backtest/warm_start.bin", warm_start)
     workspace.write_bytes("data/backtest/warm_end.bin", warm_end)
-    mark = None if desk.mark is None else desk.mark.filter(_ts() >= start_ns).head(window.height)
     result = simulate(
         window, decisions.exposures_per_bar(window.height), instrument=desk.instrument, costs=costs(params),
         funding=desk.funding, mark=mark, gaps="hold", **account_settings(params),
@@ -51,7 +47,7 @@ def run(params: Params, workspace: Workspace) -> None:
         workspace.write_frame(f"data/backtest/{name}.parquet", frame)
     workspace.write_frame("data/backtest/trades.parquet", result.trades)
     workspace.write_json("data/backtest/feature_quantiles.json", _quantiles(desk.features[:first], desk.columns))
-    workspace.write_json("data/backtest/window.json", {"start_ns": start_ns, "end_ns": _end(window, spec)})
+    workspace.write_json("data/backtest/window.json", {"start_ns": start_ns, "end_ns": _end(window, policy.spec)})
     leg = Leg(window, desk.instrument, funding=desk.funding, mark=mark)
     proof = prove(
         policy, warm_start, warm_end, leg, costs(params), account_settings(params), decisions, result, params.seed

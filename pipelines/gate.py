@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipelines.params import Params
+from pipelines.params import GateCheck, Params
+from pipelines.trial_ledger import all_trials, build_ledger
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 from research.kernel import FloatArray
 from research.metrics.inference import deflated_sharpe_ratio, expected_maximum_sharpe, sharpe_moments
 from research.metrics.returns import DAYS_PER_YEAR
-from research.validation import Check, evaluate_gate
+from research.validation import Check, GateVerdict, evaluate_gate
 from research.validation.selection import snooping_figures
 
-_DAILY, _TRIALS, _RETURNS = (f"data/search/{name}.parquet" for name in ("daily", "trials", "returns"))
+_DAILY, _LEDGERS = "data/search/daily.parquet", tuple(f"data/{s}/ledger.parquet" for s in ("search", "walk_forward"))
 _INTERVALS = "data/backtest/intervals.json"
 _STAGES = ("search", "backtest", "walk_forward", "monte_carlo")
+_STRESSED = ("stress", "controls")  # judged too, but not where a control is judged: it has none of its own
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write the verdict and its table; a refusal is a result, not a failure of the stage."""
-    read = (*(f"{REPORTS}/{stage}.json" for stage in _STAGES), _DAILY, _TRIALS, _RETURNS, _INTERVALS)
+    stages = (*_STAGES, *_STRESSED)
+    read = (*(f"{REPORTS}/{stage}.json" for stage in stages), _DAILY, *_LEDGERS, _INTERVALS)
     judged = {name: hashlib.sha256(workspace.read_bytes(name)).hexdigest() for name in read}
-    figures = judged_figures(params, workspace)
-    checks = [Check(name, c.figure, c.op, c.threshold, c.why) for name, c in params.gate.checks.items()]
-    found = evaluate_gate(figures, checks, _intervals(workspace))
+    found, figures = judge(params, workspace, params.gate.checks, stages)
     refused = found.table.filter(~found.table["passed"])["check"].to_list()
     selection = {k: v for k, v in figures.items() if k.startswith("selection.")}
     workspace.write_frame(f"{REPORTS}/gate.csv", found.table)
@@ -36,17 +38,32 @@ def run(params: Params, workspace: Workspace) -> None:
     )
 
 
-def judged_figures(params: Params, workspace: Workspace) -> dict[str, float]:
-    """Return the figures of search, backtest, walk-forward and Monte Carlo, and of the selection among all trials."""
-    figures = flat({stage: workspace.read_json(f"{REPORTS}/{stage}.json") for stage in _STAGES})
-    figures |= selection_figures(
-        workspace.read_frame(_DAILY)["ret"].to_numpy(),
-        workspace.read_frame(_TRIALS)["sharpe_day"].to_numpy(),
-        int(figures["search.trials"] + figures["walk_forward.trials"]),
-    )
-    returns = workspace.read_frame(_RETURNS).drop("day").to_numpy()
-    figures |= {f"selection.{name}": value for name, value in snooping_figures(returns, seed=params.seed).items()}
-    return figures
+def judge(
+    params: Params, workspace: Workspace, checks: Mapping[str, GateCheck], stages: Sequence[str] = _STAGES
+) -> tuple[GateVerdict, dict[str, float]]:
+    """Return what checks make of the figures of some stages and of the selection, and those figures."""
+    figures = flat({stage: workspace.read_json(f"{REPORTS}/{stage}.json") for stage in stages})
+    figures |= selection(params, workspace)
+    asked = [Check(name, c.figure, c.op, c.threshold, c.why) for name, c in checks.items()]
+    return evaluate_gate(figures, asked, _intervals(workspace)), figures
+
+
+def selection(params: Params, workspace: Workspace, at_least: int = 0) -> dict[str, float]:
+    """Return the figures of the choice among all trials: counted in the ledger, not told by the winner.
+
+    Every trial on the traded market counts: of this build's search and walk-forward, of earlier builds, other parameter
+    files, sweeps and notebooks that told the ledger. Those on the search's own days and series say how far apart ratios
+    without skill lie, and among them the overfitting and the best are judged. ``at_least`` is a number of trials known
+    from elsewhere.
+    """
+    known, own = all_trials(params, workspace), build_ledger(workspace).frame.row(0, named=True)
+    rivals = known.select(data_hash=own["data_hash"], window=own["window"])
+    daily, count = workspace.read_frame(_DAILY)["ret"].to_numpy(), max(known.count(), at_least)
+    figures = selection_figures(daily, rivals.sharpes(), count)
+    has_returns = (rivals.frame["state"] == "complete").any()
+    tried = rivals.returns_matrix().values if has_returns else np.empty((0, 0))
+    snooped = snooping_figures(tried, seed=params.seed)
+    return figures | {f"selection.{name}": value for name, value in snooped.items()}
 
 
 def _intervals(workspace: Workspace) -> dict[str, tuple[float, float]]:
@@ -67,11 +84,10 @@ def selection_figures(daily: FloatArray, trial_sharpes: FloatArray, n_trials: in
     daily : (n_days,) array
         Daily returns of the best trial, on the segments it was chosen on.
     trial_sharpes : (n,) array
-        Sharpe ratio per day of every trial of the search; NaN where it does not exist.
+        Sharpe ratio per day of every trial on the same days; NaN where it does not exist.
     n_trials : int
-        All trials of this build: those of the walk-forward's searches count too, those of earlier builds and other
-        parameter files do not. The walk-forward's ratios are of shorter windows, so that the spread of the search's
-        alone is what the maximum is expected from.
+        All trials, on other days too: a walk-forward's are of shorter windows, so that the spread of those on the same
+        days alone is what the maximum is expected from.
 
     Returns
     -------

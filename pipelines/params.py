@@ -23,7 +23,7 @@ from research.market.simulated_spec import DEFAULT_SYMBOLS
 
 SHARED = ("seed", "market", "costs")
 # What the first part of a gate's figure may be: a stage whose report holds figures, or the gate's own selection.
-FIGURE_SOURCES = ("search", "backtest", "walk_forward", "monte_carlo", "selection")
+FIGURE_SOURCES = ("search", "backtest", "walk_forward", "monte_carlo", "selection", "stress", "controls")
 
 
 class _Section(BaseModel):
@@ -254,6 +254,41 @@ class MonteCarlo(_Section):
     drawdown_limit_frac: float = Field(gt=0, le=1)
 
 
+ScenarioName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Stress(_Section):
+    """What the hold-out is traded under: scenarios of stresses by name, and levels of assumptions one at a time.
+
+    ``break_even`` has the highest level that is looked at, ``tolerance`` how closely a level is found.
+    """
+
+    scenarios: dict[ScenarioName, dict[str, dict[str, Any]]] = Field(min_length=1)
+    ladder: dict[str, list[float]]
+    break_even: dict[str, float]
+    tolerance: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Stress:
+        taken = sorted({"none", "scenarios", "ruined", "losing", "worst_drawdown", "break_even"} & set(self.scenarios))
+        if taken:
+            raise ValueError(f"scenarios must not be called {taken[0]!r}: it is a figure's name")
+        return self
+
+
+class Controls(_Section):
+    """Markets without an edge that the whole pipeline is run on: how many of each kind."""
+
+    permuted: int = Field(ge=0, le=100)
+    noise: int = Field(ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _there_is_one(self) -> Controls:
+        if self.permuted + self.noise < 1:
+            raise ValueError("permuted and noise must be at least 1 together")
+        return self
+
+
 class GateCheck(_Section):
     """One threshold on one figure."""
 
@@ -296,6 +331,8 @@ class Params(_Section):
     backtest: Backtest
     walk_forward: WalkForward
     monte_carlo: MonteCarlo
+    stress: Stress
+    controls: Controls
     gate: Gate
     report: Report
     publish: Publish

@@ -22,9 +22,10 @@ from rich.table import Table
 
 from pipelines import tracking
 from pipelines.desk import account_settings, costs
-from pipelines.gate import selection_figures
+from pipelines.gate import selection
 from pipelines.params import Params, load_params
 from pipelines.publish import data_key, log_parent, receipt
+from pipelines.trial_ledger import build_ledger
 from pipelines.workspace import REPORTS, Workspace
 from research.bundle import REFERENCE, Bundle, fingerprint, manifest_sha256
 from research.errors import GateRefused, InvalidInput, PlatformError
@@ -109,24 +110,21 @@ def _require_judged(params: Params, workspace: Workspace) -> None:
 
 
 def _require_all_trials(params: Params, workspace: Workspace, override: str | None) -> dict[str, float]:
-    """Deflate once more, by the trials of every build on the same data and hold-out that the tracking store knows.
+    """Deflate once more, by every trial known now: what was tried after the gate, or elsewhere, counts as well.
 
-    The gate sees its own build; whoever tries another parameter file has searched as well.
+    Known are the trials of the workspace's ledger, and those of the builds on the same series and hold-out that the
+    tracking store has, which may be those of other checkouts. Most are in both: the larger number counts.
     """
     key = receipt(params, workspace)["build_key"]
     builds, others = tracking.trials_of_other_builds(params.publish.experiment, data_key(workspace), key)
-    own = workspace.read_json(f"{REPORTS}/gate.json")["selection.trials"]
-    figures = selection_figures(
-        workspace.read_frame("data/search/daily.parquet")["ret"].to_numpy(),
-        workspace.read_frame("data/search/trials.parquet")["sharpe_day"].to_numpy(),
-        int(own) + others,
-    )
+    figures = selection(params, workspace, at_least=build_ledger(workspace).count() + others)
     checks = [Check(n, c.figure, c.op, c.threshold) for n, c in params.gate.checks.items() if c.figure in figures]
-    if builds and checks and not override:
+    if checks and not override:
         verdict = evaluate_gate(figures, checks)
         if not verdict.passed:
             reasons = "; ".join(verdict.table.filter(~verdict.table["passed"])["reason"].to_list())
-            raise GateRefused(f"with the {others} trials of {builds} other builds on the same data: {reasons}")
+            trials = int(figures["selection.trials"])
+            raise GateRefused(f"with all {trials} trials of {builds + 1} builds and the ledger: {reasons}")
     return {
         "builds": builds + 1.0,
         "trials": figures["selection.trials"],
@@ -167,7 +165,8 @@ def make_bundle(
         },
         "override": override,
         "out_of_sample": {
-            n: workspace.read_json(f"{REPORTS}/{n}.json") for n in ("backtest", "walk_forward", "monte_carlo")
+            n: workspace.read_json(f"{REPORTS}/{n}.json")
+            for n in ("backtest", "walk_forward", "monte_carlo", "stress", "controls")
         },
         "trials": {
             stage: workspace.read_frame(f"data/{stage}/trials.parquet").height for stage in ("search", "walk_forward")

@@ -9,7 +9,10 @@ from pipelines.params import Params
 from pipelines.tracking import lineage, log_build
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 
-_FIGURES = ("validate", "features", "search", "train", "backtest", "walk_forward", "monte_carlo", "gate")
+_FIGURES = (
+    "validate", "features", "search", "train", "backtest", "walk_forward", "monte_carlo", "stress", "controls",
+    "gate",
+)  # fmt: skip
 # Folder of the run to the file or folder that is copied into it.
 _ARTIFACTS = {
     "report": f"{REPORTS}/tear_sheet.html",
@@ -17,6 +20,8 @@ _ARTIFACTS = {
     "gate": f"{REPORTS}/gate.csv",
     "trials/search": "data/search/trials.parquet",
     "trials/walk_forward": "data/walk_forward/trials.parquet",
+    "stress": "data/stress",
+    "controls": "data/controls",
     "features": "data/features/lineage.parquet",
 }
 

@@ -90,6 +90,9 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         trials=workspace.read_frame("data/search/trials.parquet").select("value", "candidate"),
         selection=described(_selection(gate)),
         stability=_stability(workspace),
+        stress=_stress(workspace),
+        ladder=_ladder(workspace),
+        controls=workspace.read_frame("data/controls/controls.parquet"),
         parity=workspace.read_frame("data/backtest/parity.parquet").select("table", "rows", "expected", "difference"),
         importance=workspace.read_frame(f"{REPORTS}/importance.csv"),
         exposure=workspace.read_frame("data/backtest/decisions.parquet").select("ts", "exposure"),
@@ -123,6 +126,20 @@ def _stability(workspace: Workspace) -> pl.DataFrame:
     """Return what a reader looks for in the stability of the parameters."""
     names = ("param", "folds", "distinct", "commonest_share", "dispersion", "jump", "at_bound", "trend", "p_value")
     return workspace.read_frame("data/walk_forward/stability.parquet").select(names)
+
+
+def _stress(workspace: Workspace) -> pl.DataFrame:
+    """Return what each scenario came to."""
+    names = ("scenario", "net_return", "sharpe", "max_drawdown", "profit_factor", "trades", "costs", "funding")
+    return workspace.read_frame("data/stress/scenarios.parquet").select(*names, "liquidations")
+
+
+def _ladder(workspace: Workspace) -> pl.DataFrame:
+    """Return what each level of an assumption came to, with the level at which the gain is gone beside it."""
+    even = workspace.read_frame("data/stress/break_even.parquet").select("assumption", break_even="level")
+    names = ("assumption", "level", "net_return", "sharpe", "max_drawdown", "profit_factor", "trades")
+    ladder = workspace.read_frame("data/stress/ladder.parquet").select(names)
+    return ladder.join(even, on="assumption", how="left", maintain_order="left")
 
 
 def _gate_table(workspace: Workspace) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipelines import (
     backtest,
+    controls,
     features,
     gate,
     ingest,
@@ -19,6 +20,7 @@ from pipelines import (
     publish,
     report,
     search,
+    stress,
     train,
     validate,
     walk_forward,
@@ -28,7 +30,10 @@ from pipelines.params import Params
 from pipelines.workspace import Workspace, stage_arguments
 from research.errors import PlatformError
 
-STAGES = (ingest, validate, features, search, train, backtest, walk_forward, monte_carlo, gate, report, publish)
+STAGES = (
+    ingest, validate, features, search, train, backtest, walk_forward, monte_carlo, stress, controls, gate, report,
+    publish,
+)  # fmt: skip
 
 
 def run(params: Params, workspace: Workspace, console: Console | None = None) -> None:
@@ -40,6 +45,7 @@ def run(params: Params, workspace: Workspace, console: Console | None = None) ->
         Before the first stage, if parameters are what a later one would refuse.
     """
     check_params(params)
+    stress.check(params)
     for number, stage in enumerate(STAGES, start=1):
         if console is not None:
             console.print(f"[{number}/{len(STAGES)}] {stage.__name__}", markup=False)

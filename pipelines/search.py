@@ -7,12 +7,14 @@ import polars as pl
 from pipelines.checks import check_candidates
 from pipelines.desk import candidates, holdout_start, open_desk
 from pipelines.params import Params
+from pipelines.trial_ledger import ledger_folder
+from pipelines.trials import series_name, told_trials
 from pipelines.workspace import REPORTS, Workspace, stage_main
 from research.search.candidates import choose
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write every trial, and the best one."""
+    """Write every trial, tell the ledger of all of them, and write the best one."""
     check_candidates(params)
     desk = open_desk(params, workspace)
     search = params.search
@@ -23,6 +25,9 @@ def run(params: Params, workspace: Workspace) -> None:
     workspace.write_frame("data/search/trials.parquet", best.trials)
     workspace.write_frame("data/search/daily.parquet", pl.DataFrame({"ret": best.daily}))
     workspace.write_frame("data/search/returns.parquet", best.returns)
+    ledger = told_trials(params, desk, series_name(params, desk), best.trials, best.returns)
+    workspace.write_frame("data/search/ledger.parquet", ledger.frame)
+    ledger_folder(workspace).append(ledger)
     workspace.write_json("data/search/choice.json", {"candidate": best.candidate.name, "params": best.params})
     figures = {"trials": best.trials.height, "best_sharpe_in_sample": best.value, "candidate": best.candidate.name}
     workspace.write_json(f"{REPORTS}/search.json", figures)

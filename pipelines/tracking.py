@@ -138,7 +138,9 @@ def trials_of_other_builds(experiment: str, data_key: str, build_key: str) -> tu
     found = client.search_runs(
         [experiment_id], f"tags.data_key = '{data_key}' and tags.state = 'complete'", max_results=5_000
     )
-    trials = {r.data.tags["build_key"]: int(r.data.metrics.get("gate.selection.trials", 0)) for r in found}
+    # Of the build alone: the gate's count is of all that the ledger knew.
+    names = ("search.trials", "walk_forward.trials")
+    trials = {r.data.tags["build_key"]: sum(int(r.data.metrics.get(n, 0)) for n in names) for r in found}
     trials.pop(build_key, None)
     return len(trials), sum(trials.values())
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.params import Params
+from pipelines.workspace import Workspace
 from research.errors import CorruptFile, InvalidInput, PlatformError
 from research.validation.trial_ledger import TrialLedger
 
@@ -143,3 +145,31 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def market_name(params: Params) -> str:
+    """Return what is traded, as the ledger names it; all trials on it count together, whatever the days."""
+    market = params.market
+    return "/".join((market.venue, market.market, market.symbol, market.base_interval))
+
+
+def build_ledger(workspace: Workspace) -> TrialLedger:
+    """Return the trials of this build's search and walk-forward."""
+    parts = [TrialLedger(workspace.read_frame(f"data/{stage}/ledger.parquet")) for stage in ("search", "walk_forward")]
+    return parts[0].merge(parts[1])
+
+
+def ledger_folder(workspace: Workspace) -> LedgerFolder:
+    """Return the ledger of all builds, notebooks and commands of a workspace.
+
+    In the copy that ``dvc exp run --queue`` works in, it is that of the checkout: the copy is thrown away.
+    """
+    root = workspace.root.resolve()
+    outer = [parent.parent for parent in (root, *root.parents) if parent.name == ".dvc"]
+    return LedgerFolder((outer[-1] if outer else root) / FOLDER)
+
+
+def all_trials(params: Params, workspace: Workspace) -> TrialLedger:
+    """Return every trial known of the traded market: those of the folder, and of this build where it has them not."""
+    known = ledger_folder(workspace).read().merge(build_ledger(workspace))
+    return known.select(data_prefix=f"{market_name(params)}:")

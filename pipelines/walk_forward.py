@@ -10,6 +10,8 @@ import polars as pl
 
 from pipelines.desk import candidates, holdout_start, open_desk, rows_per_day
 from pipelines.params import Params
+from pipelines.trial_ledger import ledger_folder
+from pipelines.trials import series_name, told_trials
 from pipelines.workspace import REPORTS, Workspace, stage_main
 from research.backtest import Result
 from research.kernel import FloatArray
@@ -25,14 +27,16 @@ from research.validation.efficiency import walk_forward_efficiency
 from research.validation.fold_plateaus import fold_plateaus
 from research.validation.stability import parameter_stability
 from research.validation.stability_summary import stability_figures
+from research.validation.trial_ledger import TrialLedger
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write the folds, the stitched out-of-sample returns and every fold's trials."""
+    """Write the folds, the stitched out-of-sample returns and every fold's trials, of which the ledger is told."""
     desk = open_desk(params, workspace)
     first, stop = desk.first_row, holdout_start(params, desk.n_rows)
     settings, day = params.walk_forward, rows_per_day(params)
     by_name = {c.name: c for c in candidates(params)}
+    series, told = series_name(params, desk), {}
     folds = walk_forward_folds(
         stop - first, settings.train_days * day, settings.test_days * day, step=settings.step_days * day
     )
@@ -48,6 +52,7 @@ def run(params: Params, workspace: Workspace) -> None:
             sampler=params.search.sampler,
             seed=params.seed + 1_000 * (fold.index + 1),
         )
+        told[fold.index] = told_trials(params, desk, series, best.trials, best.returns)
         return {"candidate": best.candidate.name, "params": best.params, "value": best.value}, best.trials
 
     def evaluate(choice: Mapping[str, Any], fold: Fold) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -64,6 +69,9 @@ def run(params: Params, workspace: Workspace) -> None:
     stability = parameter_stability(chosen_by_candidate(outcome.folds), spaces(params))
     efficiency = walk_forward_efficiency(table["sharpe_in_sample"].to_numpy(), table["sharpe"].to_numpy())
     judged = fold_plateaus(outcome.trials, within=("candidate",))
+    ledger = TrialLedger().merge(*(told[fold.index] for fold in folds))
+    workspace.write_frame("data/walk_forward/ledger.parquet", ledger.frame)
+    ledger_folder(workspace).append(ledger)
     workspace.write_frame("data/walk_forward/returns.parquet", outcome.returns)
     workspace.write_frame("data/walk_forward/trials.parquet", outcome.trials)
     workspace.write_frame("data/walk_forward/trades.parquet", pl.concat(outcome.trades.values()))

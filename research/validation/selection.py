@@ -85,8 +85,8 @@ def described(figures: dict[str, float]) -> pl.DataFrame:
 
 _WORDS = {
     "trials": (
-        "parameter sets tried in this build, in all searches and folds",
-        "know of other builds, or of what was tried by eye",
+        "parameter sets that the ledger knows of on this market: searches, folds, sweeps, earlier builds, notebooks",
+        "know what was tried by eye, or elsewhere",
     ),
     "effective_trials": (
         "independent trials that so many correlated ones are worth beside their spread",

@@ -284,13 +284,19 @@ class TrialLedger:
         return pl.DataFrame(rows, schema=SCHEMA)
 
     def select(
-        self, *, strategy: str | None = None, window: str | None = None, data_hash: str | None = None
+        self,
+        *,
+        strategy: str | None = None,
+        window: str | None = None,
+        data_hash: str | None = None,
+        data_prefix: str = "",
     ) -> TrialLedger:
-        """Return the trials of a strategy, a window, data, or all three."""
+        """Return the trials of a strategy, a window, data, or all three; of data also by how their name begins."""
         wanted = {"strategy": strategy, "window": window, "data_hash": data_hash}
         found = TrialLedger()
         for row in self._rows.values():
-            if all(value is None or row[name] == value for name, value in wanted.items()):
+            is_wanted = all(value is None or row[name] == value for name, value in wanted.items())
+            if is_wanted and row["data_hash"].startswith(data_prefix):
                 found._tell(row)
         return found
 

@@ -3,16 +3,19 @@
 import json
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 
 from live.bundle_files import load_bundle
 from live.registry import download_bundle
+from pipelines import gate, publish, tracking
 from pipelines import promote as promotion
-from pipelines import publish, tracking
 from pipelines.gate import selection_figures
+from pipelines.trials import record_trials
 from pipelines.workspace import Workspace
 from research.errors import GateRefused, InvalidInput, TrackingError
+from research.validation.trial_ledger import Study, TrialLedger
 
 
 def test_the_default_profile_passes_without_an_override(default_build):
@@ -156,7 +159,7 @@ def test_an_older_version_keeps_its_own_bytes_in_the_registry(small_build):
     assert (champion.papers["override"], challenger.papers["override"]) == ("one", "two")
 
 
-def test_trials_of_other_builds_on_the_same_data_count_as_well(promoted, build_pipeline, tmp_path, monkeypatch):
+def test_trials_of_other_builds_on_the_same_data_count_as_well(promoted, monkeypatch):
     params, workspace, version = promoted
     counted = []
 
@@ -166,11 +169,58 @@ def test_trials_of_other_builds_on_the_same_data_count_as_well(promoted, build_p
         return selection_figures(daily, sharpes, n_trials) | {"selection.deflated_sharpe": 0.5}
 
     monkeypatch.setattr(tracking, "trials_of_other_builds", lambda *unused: (40, 1_000))
-    monkeypatch.setattr(promotion, "selection_figures", told)
-    with pytest.raises(GateRefused, match="trials of 40 other builds on the same data"):
+    monkeypatch.setattr(gate, "selection_figures", told)
+    with pytest.raises(GateRefused, match="with all 1620 trials of 41 builds and the ledger"):
         promotion.promote(params, workspace, "champion")
     assert counted == [620 + 1_000]
     assert tracking.aliases(params.publish.model)["champion"] == version
+
+
+def test_what_was_tried_by_hand_counts_for_gate_and_promotion(default_build, monkeypatch, tmp_path):
+    params, built = default_build
+    workspace = Workspace(tmp_path)
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
+    before = gate.selection(params, workspace)
+    days = built.read_frame("data/search/returns.parquet")["day"]
+    noise = np.random.default_rng(1).normal(0.0, 0.02, (days.len(), 30))
+    columns = {str(k): np.ascontiguousarray(noise[:, k]) for k in range(30)}
+    tried = [{"length": k} for k in range(30)]
+    told = record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns))
+    assert told.count() == 30
+    after = gate.selection(params, workspace)
+    assert (before["selection.trials"], after["selection.trials"]) == (620, 650)
+    # They were on the search's own days: the best is judged among them as well, and ratios lie further apart.
+    assert after["selection.expected_maximum_sharpe"] > before["selection.expected_maximum_sharpe"]
+    assert after["selection.deflated_sharpe"] < before["selection.deflated_sharpe"]
+    record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns))
+    assert gate.selection(params, workspace) == after  # another look at the same trials
+
+
+def test_a_strategy_without_skill_does_not_pass_by_forgetting_its_trials(default_build, tmp_path):
+    params, built = default_build
+    workspace = Workspace(tmp_path)
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
+    days = built.read_frame("data/search/returns.parquet")["day"]
+    noise = np.random.default_rng(2).normal(0.0, 0.02, (days.len(), 400))
+    best = noise[:, int(np.argmax(noise.mean(axis=0) / noise.std(axis=0)))]
+    own = TrialLedger(workspace.read_frame("data/search/ledger.parquet"))
+    name = own.frame.row(0, named=True)
+    alone = TrialLedger()
+    for k in range(2):
+        alone.add(
+            Study("luck", name["data_hash"], name["window"]), {"k": k}, source="manual", returns=noise[:, k], days=days
+        )
+    for stage in ("search", "walk_forward"):
+        workspace.write_frame(f"data/{stage}/ledger.parquet", alone.frame)
+    workspace.write_frame("data/search/daily.parquet", pl.DataFrame({"ret": best}))
+    shutil.rmtree(tmp_path / "data/trials")
+    forgotten = gate.selection(params, workspace)["selection.deflated_sharpe"]
+    columns = {str(k): np.ascontiguousarray(noise[:, k]) for k in range(400)}
+    tried = [{"k": k} for k in range(400)]
+    record_trials(params, workspace, "luck", tried, pl.DataFrame({"day": days} | columns), source="sweep")
+    counted = gate.selection(params, workspace)["selection.deflated_sharpe"]
+    assert forgotten > 0.95
+    assert counted < 0.8
 
 
 def test_other_builds_are_found_by_their_data(small_build, small_overrides, build_pipeline, tmp_path):
@@ -181,7 +231,8 @@ def test_other_builds_are_found_by_their_data(small_build, small_overrides, buil
     build_pipeline(tmp_path, *small_overrides, "search.sizer_params.band=0.4")
     builds, trials = tracking.trials_of_other_builds(params.publish.experiment, data, key)
     assert builds == before[0] + 1
-    assert trials == before[1] + workspace.read_json("data/reports/gate.json")["selection.trials"]
+    figures = [workspace.read_json(f"data/reports/{stage}.json") for stage in ("search", "walk_forward")]
+    assert trials == before[1] + sum(found["trials"] for found in figures)
     assert tracking.trials_of_other_builds(params.publish.experiment, "other data", key) == (0, 0)
 
 
@@ -232,8 +283,6 @@ def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build, tmp_p
 
 
 def test_more_trials_deflate_the_same_returns_further():
-    import numpy as np
-
     daily = np.random.default_rng(3).normal(0.004, 0.02, 200)
     trials = np.random.default_rng(4).normal(0.1, 0.05, 40)
     few, many = selection_figures(daily, trials, 40), selection_figures(daily, trials, 4_000)
@@ -242,7 +291,5 @@ def test_more_trials_deflate_the_same_returns_further():
 
 
 def test_a_search_that_never_traded_has_no_deflated_sharpe():
-    import numpy as np
-
     figures = selection_figures(np.zeros(50), np.array([np.nan, np.nan]), 2)
     assert np.isnan(figures["selection.deflated_sharpe"])
