@@ -53,7 +53,8 @@ ui: $(STAMP)       ## MLflow UI on the project's store, http://127.0.0.1:5000 (p
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow/mlflow.db \
 		--default-artifact-root $(CURDIR)/mlflow/artifacts --workers 1 --host 127.0.0.1 --port 5000
 
-clean:           ## remove what runs have written: data, models, tracking store, journals, caches; not .venv
-	rm -rf data/lake data/clean data/features data/search data/backtest data/walk_forward data/monte_carlo data/reports \
+clean:           ## remove what runs have written: data, models, tracking store, journals, caches; not .venv, not what was tried
+	rm -rf data/lake data/clean data/features data/search data/backtest data/walk_forward data/monte_carlo \
+		data/stress data/controls data/reports \
 		models/candidate models/promoted mlflow/mlflow.db mlflow/artifacts journal .cache .dvc/cache .dvc/tmp dvc_plots \
 		.pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -25,7 +25,9 @@ def run(params: Params, workspace: Workspace) -> None:
     workspace.write_frame("data/search/trials.parquet", best.trials)
     workspace.write_frame("data/search/daily.parquet", pl.DataFrame({"ret": best.daily}))
     workspace.write_frame("data/search/returns.parquet", best.returns)
-    ledger = told_trials(params, desk, series_name(params, desk), best.trials, best.returns)
+    ledger = told_trials(
+        params, desk, series_name(params, desk.bars, desk.mark, desk.funding), best.trials, best.returns
+    )
     workspace.write_frame("data/search/ledger.parquet", ledger.frame)
     ledger_folder(workspace).append(ledger)
     workspace.write_json("data/search/choice.json", {"candidate": best.candidate.name, "params": best.params})

@@ -13,14 +13,24 @@ from pipelines.params import Params
 from pipelines.series import traded_series
 from pipelines.trial_ledger import ledger_folder, market_name
 from pipelines.workspace import Workspace
+from research.market.bars import NS_PER_DAY, TS, epoch_ns, interval_ns
 from research.search.desk import Desk
 from research.validation.trial_identity import frames_hash, params_of
 from research.validation.trial_ledger import Study, TrialLedger
 
 
-def series_name(params: Params, desk: Desk) -> str:
-    """Return the ledger's name of the series of a desk: the market, and a hash of bars, mark and funding."""
-    return f"{market_name(params)}:{frames_hash(bars=desk.bars, mark=desk.mark, funding=desk.funding)[:16]}"
+def series_name(
+    params: Params, bars: pl.DataFrame, mark: pl.DataFrame | None, funding: pl.DataFrame | None
+) -> str:  # fmt: skip
+    """Return the ledger's name of the traded series: the market, and a hash of what lies before the hold-out.
+
+    Trials see no more of it, and another hold-out makes no other trial of them.
+    """
+    end_ns = int(epoch_ns(bars.tail(1))[0]) + interval_ns(params.market.base_interval)
+    is_seen = pl.col("ts").cast(TS).to_physical() < end_ns - params.backtest.holdout_days * NS_PER_DAY
+    seen = {"bars": bars, "mark": mark, "funding": funding}
+    hashed = frames_hash(**{name: None if frame is None else frame.filter(is_seen) for name, frame in seen.items()})
+    return f"{market_name(params)}:{hashed[:16]}"
 
 
 def terms(params: Params, desk: Desk, candidate: str) -> dict[str, Any]:
@@ -99,8 +109,7 @@ def record_trials(
     InvalidInput
         As :meth:`research.validation.trial_ledger.TrialLedger.add_table`; nothing has been appended then.
     """
-    bars, mark, funding = traded_series(params, workspace)
-    series = f"{market_name(params)}:{frames_hash(bars=bars, mark=mark, funding=funding)[:16]}"
+    series = series_name(params, *traded_series(params, workspace))
     window = _window(returns["day"])
     told = TrialLedger()
     told.add_table(Study(strategy, series, window), tried, source=source, costs=terms, returns=returns)

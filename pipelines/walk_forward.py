@@ -36,7 +36,7 @@ def run(params: Params, workspace: Workspace) -> None:
     first, stop = desk.first_row, holdout_start(params, desk.n_rows)
     settings, day = params.walk_forward, rows_per_day(params)
     by_name = {c.name: c for c in candidates(params)}
-    series, told = series_name(params, desk), {}
+    series, told = series_name(params, desk.bars, desk.mark, desk.funding), {}
     folds = walk_forward_folds(
         stop - first, settings.train_days * day, settings.test_days * day, step=settings.step_days * day
     )

@@ -11,7 +11,7 @@ OF_SKILL = {"deflated_sharpe", "snooping", "significance", "sharpe", "walk_forwa
 
 
 def verdict(build_pipeline, folder, seed: int, edge: float) -> dict:
-    _, workspace = build_pipeline(folder, f"seed={seed}", f"ingest.simulated.edge={edge}")
+    _, workspace = build_pipeline(folder, f"seed={seed}", f"ingest.simulated.edge={edge}", "controls.noise=0")
     return workspace.read_json("data/reports/gate.json")
 
 

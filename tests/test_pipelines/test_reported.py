@@ -156,12 +156,13 @@ def test_unknown_figures_refuse_the_gate_by_that_word(small_build, tmp_path):
 
     params, workspace = small_build
     other = Workspace(tmp_path)
-    for name in ("search", "backtest", "walk_forward", "monte_carlo"):
+    for name in ("search", "backtest", "walk_forward", "monte_carlo", "stress", "controls"):
         figures = workspace.read_json(f"data/reports/{name}.json")
         if name == "backtest":
             figures["cost_share"] = float("inf")  # null in the file
         other.write_json(f"data/reports/{name}.json", figures)
-    for name in ("search/daily.parquet", "search/trials.parquet", "search/returns.parquet", "backtest/intervals.json"):
+    ledgers = ("search/ledger.parquet", "walk_forward/ledger.parquet")
+    for name in ("search/daily.parquet", *ledgers, "backtest/intervals.json"):
         other.write_bytes(f"data/{name}", workspace.read_bytes(f"data/{name}"))
     gate.run(params, other)
     table = other.read_frame("data/reports/gate.csv").filter(pl.col("check") == "costs")
@@ -174,7 +175,7 @@ def test_the_gate_reads_every_trial_and_the_page_shows_what_it_found(small_build
     returns = workspace.read_frame("data/search/returns.parquet")
     assert returns.columns == ["day", *(str(row) for row in range(trials.height))]
     gate = workspace.read_json("data/reports/gate.json")
-    assert {"data/search/returns.parquet", "data/backtest/intervals.json"} <= set(gate["judged"])
+    assert {"data/search/ledger.parquet", "data/backtest/intervals.json"} <= set(gate["judged"])
     page = workspace.read_bytes("data/reports/tear_sheet.html").decode()
     for heading in ("Selection among all trials", "Parameters over the folds", "Bar by bar, as live runs it"):
         assert heading in page
