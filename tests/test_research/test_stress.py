@@ -339,6 +339,14 @@ def six_hourly(days):
     })  # fmt: skip
 
 
+def test_a_run_that_holds_all_losing_days_cannot_be_extended():
+    from research.validation.stress_paths import _gathered
+
+    with pytest.raises(InvalidInput, match="all losing blocks are in the longest run; received 2"):
+        _gathered(np.array([False, True, True, False]), 2)
+    assert _gathered(np.array([False, True, True, False]), 1) == [0, 1, 2, 3]
+
+
 def test_a_market_without_a_losing_day_has_no_run_to_extend():
     bars = six_hourly([0.01] * 7)
     rising = bars.with_columns(*[pl.Series(n, 100.0 + np.arange(28.0)) for n in ("open", "high", "low", "close")])
@@ -478,7 +486,10 @@ def test_liquidity_is_withdrawn_and_fills_are_capped(market):
 # ----------------------------------------------------------------- results
 def test_scenarios_are_told_against_the_market_as_it_is(market):
     part = only(market)
-    table = run_stresses(part, SCENARIOS, hourly)
+    runs = {
+        n: {"losing_runs": {**s["losing_runs"], "unit_bars": 60}} for n, s in SCENARIOS.items() if "losing_runs" in s
+    }
+    table = run_stresses(part, {**SCENARIOS, **runs}, hourly)  # three days hold no longer run of days
     assert table["scenario"].to_list() == ["none", *SCENARIOS]
     plain = hourly(part).metrics()
     first = table.row(0, named=True)
