@@ -298,9 +298,16 @@ class GateCheck(_Section):
     why: str
 
 
-class Gate(_Section):
-    """What a candidate must reach out of sample."""
+class ChallengeRule(_Section):
+    """What a candidate must reach against the champion: null asks for nothing."""
 
+    min_probability: float | None = Field(ge=0, le=1)
+
+
+class Gate(_Section):
+    """What a candidate must reach out of sample, and against the champion."""
+
+    challenge: ChallengeRule
     checks: dict[str, GateCheck] = Field(min_length=1)
 
 

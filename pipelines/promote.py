@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import tracking
+from pipelines.challenge import compare_with_champion, described, is_refused
 from pipelines.desk import account_settings, costs
 from pipelines.gate import selection
 from pipelines.params import Params, load_params
@@ -34,6 +35,7 @@ from research.predictor import Predictor
 from research.validation import Check, evaluate_gate
 
 REFUSED = 3  # exit code of a refused promotion
+_CHALLENGE = f"{REPORTS}/challenge.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,11 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_gate(console, workspace)
         version = promote(params, workspace, given.alias, given.override)
     except GateRefused as error:
-        console.print(f"[bold red]REFUSED[/] {error}")
+        console.print(f"[bold red]REFUSED[/] {error}", highlight=False)
         return REFUSED
     except (PlatformError, OSError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}")
         return 1
+    console.print(f"Against the champion: {described(workspace.read_json(_CHALLENGE))}", highlight=False)
     console.print(f"[bold green]PROMOTED[/] {params.publish.model} version {version} is @{given.alias}")
     return 0
 
@@ -70,7 +73,8 @@ def promote(params: Params, workspace: Workspace, alias: str, override: str | No
     Raises
     ------
     GateRefused
-        If the gate refused and no override is given: nothing is registered, exported or moved.
+        If the gate refused, or the champion did better on the same days, and no override is given: nothing is
+        registered, exported or moved.
     InvalidInput
         If files or parameters are not those that the gate judged.
     """
@@ -81,6 +85,7 @@ def promote(params: Params, workspace: Workspace, alias: str, override: str | No
             f"{len(gate['failed'])} of {gate['checks']} checks failed: {', '.join(gate['failed'])}; no alias was moved"
         )
     counted = _require_all_trials(params, workspace, override)
+    against = _require_no_better_champion(params, workspace, alias, override)
     bundle = make_bundle(params, workspace, override, counted)
     for warm in ("start", "end"):
         bundle.policy(warm)
@@ -91,6 +96,8 @@ def promote(params: Params, workspace: Workspace, alias: str, override: str | No
         fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed: two promotions never interleave
         version = _registered(params, workspace, files, "overridden" if override else "passed")
         _export(target, version, files)
+        if against["compared"]:
+            tracking.tag_version(model, version, {"challenge": described(against)})
         for name in dict.fromkeys(("challenger", alias)):
             tracking.set_alias(model, name, version)
         _write_index(target, tracking.aliases(model))
@@ -130,6 +137,18 @@ def _require_all_trials(params: Params, workspace: Workspace, override: str | No
         "trials": figures["selection.trials"],
         "deflated_sharpe": figures["selection.deflated_sharpe"],
     }
+
+
+def _require_no_better_champion(
+    params: Params, workspace: Workspace, alias: str, override: str | None
+) -> dict[str, Any]:  # fmt: skip
+    """Compare with the champion and refuse to replace one that did better; a challenger may always stand beside it."""
+    found = compare_with_champion(params, workspace)
+    workspace.write_json(_CHALLENGE, found)
+    least = params.gate.challenge.min_probability
+    if alias == "champion" and not override and is_refused(found, least):
+        raise GateRefused(f"the champion did better: {described(found)}; at least {least:.0%} is asked for")
+    return found
 
 
 def _registered(params: Params, workspace: Workspace, files: dict[str, bytes], gate: str) -> str:
