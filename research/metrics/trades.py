@@ -189,10 +189,19 @@ def payoff_ratio(pnl: ArrayLike) -> float:
     return float(winners.mean() / abs(losers.mean())) if winners.size and losers.size else math.nan
 
 
-def system_quality_number(pnl: ArrayLike) -> float:
-    """Return Van Tharp's SQN: root of the count times mean over standard deviation (``ddof=1``), uncapped.
+def expectancy_ratio(pnl: ArrayLike) -> float:
+    """Return the mean net profit per trade in mean losses of losers: what one unit at risk earns.
 
-    NaN with fewer than two trades or when all are equal.
+    Break-even trades count as losses, as in the win rate: ``(1 + payoff) * win_rate - 1``. NaN where one side is empty.
+    """
+    return (1.0 + payoff_ratio(pnl)) * win_rate(pnl) - 1.0
+
+
+def system_quality_number(pnl: ArrayLike, ddof: int = 1) -> float:
+    """Return Van Tharp's SQN: root of the count times mean over standard deviation, uncapped.
+
+    ``ddof`` is that of the deviation; libraries differ (1 here and in backtesting.py, 0 in backtrader). NaN with fewer
+    than two trades or when all are equal.
 
     References
     ----------
@@ -201,4 +210,4 @@ def system_quality_number(pnl: ArrayLike) -> float:
     values = finite_series(pnl, "pnl")
     if values.size < 2 or is_constant(values):
         return math.nan
-    return float(math.sqrt(values.size) * values.mean() / values.std(ddof=1))
+    return float(math.sqrt(values.size) * values.mean() / values.std(ddof=ddof))
