@@ -6,21 +6,18 @@ The policy decides anew on every stressed path, from the state that it had befor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-import numpy as np
 import polars as pl
 
 from pipelines.desk import account_settings, costs, open_desk
 from pipelines.holdout import holdout, trained_policy
 from pipelines.params import Params
 from pipelines.workspace import REPORTS, Workspace, stage_main
-from research.backtest import Result, simulate
 from research.errors import InvalidInput
-from research.market.bars import arrays, epoch_ns
-from research.policy import BAR_INPUTS, Policy
+from research.policy import Policy
 from research.search.desk import Desk
 from research.validation.ladder import ASSUMPTIONS, assumption_ladder, break_even_table
+from research.validation.policy_trade import PolicyTrade
 from research.validation.stress import STRESSES, run_stresses
 from research.validation.stress_market import History, Market
 
@@ -32,7 +29,7 @@ def run(params: Params, workspace: Workspace) -> None:
     check(params)
     desk = open_desk(params, workspace)
     market = holdout_market(params, desk)
-    trade = trader(params, trained_policy(workspace), workspace.read_bytes("data/backtest/warm_start.bin"), market)
+    trade = trader(params, trained_policy(workspace), workspace.read_bytes("data/backtest/warm_start.bin"))
     asked = params.stress
     has_funding = market.reference.funding is not None  # a spot market has none to stress
     wanted = {n: s for n, s in asked.scenarios.items() if has_funding or "funding_spikes" not in s}
@@ -79,29 +76,12 @@ def holdout_market(params: Params, desk: Desk) -> Market:
     return Market({params.market.symbol: history}, costs(params), params.costs.latency_bars)
 
 
-def trader(params: Params, policy: Policy, warm_start: bytes, market: Market) -> Callable[[Market], Result]:
-    """Return a function that decides anew on a market's bars and trades them; the policy's state is replaced."""
-    settings = account_settings(params) | {"gaps": "hold"}
-    usual = market.reference.bars
-
-    def exposures(bars: pl.DataFrame) -> np.ndarray:
-        policy.restore(warm_start)
-        inputs = dict(zip(BAR_INPUTS, arrays(bars, BAR_INPUTS), strict=True))
-        return policy.push(epoch_ns(bars), inputs).exposures_per_bar(bars.height)
-
-    decided = exposures(usual)
-
-    def trade(stressed: Market) -> Result:
-        known = stressed.reference
-        # A stress of costs leaves the bars as they are, and with them the decisions.
-        targets = decided if known.bars is usual else exposures(known.bars)
-        told = settings | {"latency_bars": stressed.latency_bars}
-        return simulate(
-            known.bars, targets, instrument=known.instrument, costs=stressed.costs, funding=known.funding,
-            mark=known.mark, unit=known.unit, **told,
-        )  # fmt: skip
-
-    return trade
+def trader(params: Params, policy: Policy, warm_start: bytes) -> PolicyTrade:
+    """Return the function that decides anew on a market's bars, from the state before the hold-out, and trades them."""
+    policy.restore(warm_start)
+    account = account_settings(params)
+    del account["latency_bars"]  # the market's
+    return PolicyTrade(policy, **account)
 
 
 def figures(scenarios: pl.DataFrame, even: pl.DataFrame) -> dict[str, object]:

@@ -45,7 +45,7 @@ def test_the_break_even_fee_is_where_the_gain_is_gone(default_build):
     desk = open_desk(params, workspace)
     market = stress.holdout_market(params, desk)
     warm = workspace.read_bytes("data/backtest/warm_start.bin")
-    trade = stress.trader(params, trained_policy(workspace), warm, market)
+    trade = stress.trader(params, trained_policy(workspace), warm)
     even = workspace.read_json("data/reports/stress.json")["break_even"]["fee_bps"]
     gains = [trade(assuming(market, "fee_bps", even + d)).metrics()["total_return"] for d in (-0.5, 0.5)]
     assert gains[0] > 0.0 > gains[1]
