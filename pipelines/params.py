@@ -246,12 +246,44 @@ class WalkForward(_Section):
     trials: int = Field(ge=1, le=100_000)
 
 
+class ExecutionDraws(_Section):
+    """What is drawn for each order of the hold-out, and for each path; see ``ExecutionRandomness``.
+
+    ``delay_probabilities`` are of 0, 1, 2 … base bars beyond the account's own latency.
+    """
+
+    delay_probabilities: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    slippage_multiple: float = Field(ge=0, le=100)
+    slippage_log_sd: float = Field(ge=0, le=100)
+    partial_probability: float = Field(ge=0, le=1)
+    partial_low: float = Field(ge=0, le=1)
+    partial_high: float = Field(ge=0, le=1)
+    miss_probability: float = Field(ge=0, le=1)
+    start_frac: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> ExecutionDraws:
+        total = sum(self.delay_probabilities)
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"delay_probabilities must add up to 1; received {total:g}")
+        if self.partial_low > self.partial_high:
+            raise ValueError(f"partial_low must not exceed partial_high {self.partial_high:g}")
+        return self
+
+
 class MonteCarlo(_Section):
-    """Resampling of the out-of-sample trades."""
+    """Resampling of the out-of-sample trades, and the hold-out's orders executed again.
+
+    ``block`` is the mean length of the blocks in trades, null for the one that suits the trades' dependence.
+    ``account_paths`` are run where orders cannot be replayed one by one: each is a whole backtest.
+    """
 
     paths: int = Field(ge=100, le=1_000_000)
-    block: int = Field(ge=1)
+    account_paths: int = Field(ge=20, le=100_000)
+    block: int | None = Field(ge=1)
     drawdown_limit_frac: float = Field(gt=0, le=1)
+    ruin_loss_frac: float = Field(gt=0, le=1)
+    execution: ExecutionDraws
 
 
 ScenarioName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

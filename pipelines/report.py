@@ -12,7 +12,7 @@ from pipelines.params import Params
 from pipelines.series import traded_series
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 from research.market.bars import NS_PER_DAY, TS
-from research.report import TearSheet, tear_sheet
+from research.report import MonteCarloPart, TearSheet, tear_sheet
 from research.validation import GateVerdict
 from research.validation.selection import described
 
@@ -55,7 +55,6 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
     }
     gate, holdout, rolled = figures["gate"], figures["backtest"], figures["walk_forward"]
     choice = workspace.read_json("data/search/choice.json")
-    paths = workspace.read_frame("data/monte_carlo/paths.parquet").filter(pl.col("method") == "bootstrap")
     folds = workspace.read_frame("data/walk_forward/folds.parquet")
     market, cash = params.market, params.costs.initial_cash_quote
     return TearSheet(
@@ -97,11 +96,7 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         importance=workspace.read_frame(f"{REPORTS}/importance.csv"),
         exposure=workspace.read_frame("data/backtest/decisions.parquet").select("ts", "exposure"),
         **_last_days(params, workspace),
-        samples={} if paths.is_empty() else {n: paths[n].to_numpy() for n in paths.columns if n != "method"},
-        resampled="{trades:.0f} closed trades of walk-forward and hold-out, {days:g} days".format(
-            **figures["monte_carlo"]
-        ),
-        observed=workspace.read_json("data/monte_carlo/observed.json"),
+        monte_carlo=_monte_carlo(params, workspace, figures["monte_carlo"]),
         lineage={
             "features": workspace.read_json(f"{REPORTS}/features.json"),
             "data": workspace.read_json(f"{REPORTS}/validate.json") | _hashes(workspace),
@@ -140,6 +135,21 @@ def _ladder(workspace: Workspace) -> pl.DataFrame:
     names = ("assumption", "level", "net_return", "sharpe", "max_drawdown", "profit_factor", "trades")
     ladder = workspace.read_frame("data/stress/ladder.parquet").select(names)
     return ladder.join(even, on="assumption", how="left", maintain_order="left")
+
+
+def _monte_carlo(params: Params, workspace: Workspace, figures: dict[str, Any]) -> MonteCarloPart:
+    """Return what is shown of resampled trades and of orders executed again."""
+    folder = "data/monte_carlo"
+    paths = workspace.read_frame(f"{folder}/paths.parquet")
+    return MonteCarloPart(
+        trades="{trades:.0f} closed trades of walk-forward and hold-out, {days:g} days".format(**figures),
+        orders="the orders of the hold-out, executed again {execution_paths:.0f} times".format(**figures),
+        ruin_loss_frac=params.monte_carlo.ruin_loss_frac,
+        fans={name: workspace.read_frame(f"{folder}/fan_{name}.parquet") for name in ("trades", "execution")},
+        quantiles=workspace.read_frame(f"{folder}/quantiles.parquet"),
+        samples={name: paths[name].drop_nulls().to_numpy() for name in paths.columns},
+        observed={n: _known(v) for n, v in workspace.read_json(f"{folder}/observed.json").items()},
+    )
 
 
 def _gate_table(workspace: Workspace) -> pl.DataFrame:

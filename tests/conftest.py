@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
     "ingest.simulated.days=60", "backtest.holdout_days=20", "walk_forward.train_days=20", "walk_forward.test_days=10",
     "walk_forward.step_days=10", "search.trials=4", "search.folds=2", "walk_forward.trials=2", "monte_carlo.paths=200",
-    "train.rounds=20", "train.min_data_in_leaf=100", "controls.noise=0",
+    "monte_carlo.account_paths=20", "train.rounds=20", "train.min_data_in_leaf=100", "controls.noise=0",
 ]  # fmt: skip
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)

@@ -13,9 +13,11 @@ from research.report.figures import (
     trades_on_price,
     trials_scatter,
 )
+from research.report.monte_carlo_section import MonteCarloPart
 from research.report.tear_sheet import TearSheet, tear_sheet
 
 __all__ = [
+    "MonteCarloPart",
     "TearSheet",
     "equity_with_drawdown",
     "exposure",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from research.kernel import FloatArray
@@ -180,42 +181,41 @@ def folds_bar(folds: pl.DataFrame, title: str = "Walk-forward folds (out of samp
 
 
 def monte_carlo_fan(quantiles: pl.DataFrame, title: str = "Resampled paths") -> go.Figure:
-    """Draw quantiles of resampled paths as nested bands around the median.
+    """Draw quantiles of paths as nested bands around the median, named by the share of paths within.
 
     Parameters
     ----------
     quantiles : DataFrame
-        First column the step (a number or ``ts``), then columns ``p05``, ``p50``, ``p95`` …: growth of 1.
+        First column the step (a number or ``ts``), then columns ``p05``, ``p50``, ``p95`` … or ``q2.5``, ``q50`` …:
+        growth of 1, and optionally ``observed``. Where it spans more than a tenfold the axis is logarithmic.
     title : str
         Of the figure.
     """
-    names = sorted(quantiles.columns[1:], key=_level)
+    names = sorted((name for name in quantiles.columns[1:] if name != "observed"), key=_level)
     if not names or quantiles.height < 2:
         return _blank(title, "no paths")
     first = quantiles.columns[0]
     x = times(quantiles, first) if quantiles.schema[first].is_temporal() else quantiles[first].to_numpy()
     figure = go.Figure()
-    pairs = list(zip(names[: len(names) // 2], reversed(names), strict=False))
-    for low, high in pairs:
-        hidden: dict[str, Any] = {"width": 0}
+    for low, high in zip(names[: len(names) // 2], reversed(names), strict=False):
+        edge: dict[str, Any] = {"x": x, "line": {"width": 0}, "hovertemplate": "%{y:.3f}"}
+        figure.add_scatter(y=_single(quantiles[low]), showlegend=False, name=low, **edge)
         figure.add_scatter(
-            x=x, y=_array(quantiles[low]), line=hidden, showlegend=False, name=low, hovertemplate="%{y:.3f}"
-        )
-        figure.add_scatter(
-            x=x, y=_array(quantiles[high]), line=hidden, fill="tonexty", fillcolor=_faint(theme.BLUE, 0.18),
-            name=f"{low} to {high}", hovertemplate="%{y:.3f}",
+            y=_single(quantiles[high]), fill="tonexty", fillcolor=_faint(theme.BLUE, 0.18),
+            name=f"{_level(high) - _level(low):g} %", **edge,
         )  # fmt: skip
+    lines = [("observed", theme.VERMILLION, "dash")] if "observed" in quantiles.columns else []
     if len(names) % 2:
-        middle = names[len(names) // 2]
+        lines.insert(0, (names[len(names) // 2], theme.BLUE, "solid"))
+    for name, colour, dash in lines:
         figure.add_scatter(
-            x=x,
-            y=_array(quantiles[middle]),
-            name=middle,
-            line={"color": theme.BLUE, "width": 2},
-            hovertemplate="%{y:.3f}",
-        )
+            x=x, y=_single(quantiles[name]), name="median" if _is_middle(name) else name,
+            line={"color": colour, "width": 2, "dash": dash}, hovertemplate="%{y:.3f}",
+        )  # fmt: skip
     figure.add_hline(y=1.0, line={"color": theme.GREY, "width": 1, "dash": "dot"})
-    figure.update_yaxes(title_text="growth of 1")
+    lowest, highest = float(np.nanmin(_array(quantiles[names[0]]))), float(np.nanmax(_array(quantiles[names[-1]])))
+    scale = "log" if lowest > 0.0 and highest > 10.0 * lowest else "linear"
+    figure.update_yaxes(title_text="growth of 1", type=scale)
     figure.update_xaxes(title_text="" if quantiles.schema[first].is_temporal() else label_of(first))
     return _finish(figure, title, height=360)
 
@@ -455,12 +455,21 @@ def _array(series: pl.Series) -> FloatArray:
     return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
+def _single(series: pl.Series) -> NDArray[np.float32]:
+    """Return what a line is drawn from where many lie on one page: half the bytes, and still beyond any screen."""
+    return _array(series).astype(np.float32)
+
+
 def _texts(series: pl.Series) -> list[str]:
     return [html.escape(str(value), quote=False) for value in series]
 
 
 def _level(name: str) -> float:
     return float(name.lstrip("pq"))
+
+
+def _is_middle(name: str) -> bool:
+    return name != "observed" and _level(name) == 50.0
 
 
 def _faint(colour: str, opacity: float) -> str:

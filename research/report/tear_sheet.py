@@ -14,9 +14,9 @@ import polars as pl
 from plotly.offline import get_plotlyjs
 
 from research.errors import InvalidInput
-from research.kernel import FloatArray
 from research.metrics.costs import cost_share, gross_gain
 from research.report import figures, theme
+from research.report.monte_carlo_section import MonteCarloPart, monte_carlo_section
 from research.report.page import STYLE, cards, chart, mapping_table, section, table
 from research.report.series import finite_rows, require
 from research.validation.gate import GateVerdict
@@ -60,14 +60,8 @@ class TearSheet:
         As the functions of :mod:`research.report.figures` take them.
     trades : DataFrame, optional
         Closed trades of the first section: ``pnl`` (net, quote currency) and any other columns.
-    monte_carlo : DataFrame, optional
-        Quantiles of paths, see :func:`research.report.figures.monte_carlo_fan`.
-    samples : mapping of str to array
-        Statistic to one value per resampled path.
-    resampled : str
-        Of what ``samples`` and ``monte_carlo`` were drawn: sample and length. Asked for where either is given.
-    observed : mapping of str to float
-        The same statistics of the returns as they came.
+    monte_carlo : MonteCarloPart, optional
+        Fans, intervals and distributions of many paths.
     selection : DataFrame, optional
         Figures of the choice among all trials, as :func:`research.validation.selection.described` returns them.
     stability : DataFrame, optional
@@ -88,8 +82,8 @@ class TearSheet:
     Raises
     ------
     InvalidInput
-        If a section does not say which sample it is, equity begins with a cost, resampled paths do not say of what
-        they are, the number of trials is negative, or the verdict is not what its checks say.
+        If a section does not say which sample it is, equity begins with a cost, the number of trials is
+        negative, or the verdict is not what its checks say.
     """
 
     title: str
@@ -105,10 +99,7 @@ class TearSheet:
     exposure: pl.DataFrame | None = None
     bars: pl.DataFrame | None = None
     fills: pl.DataFrame | None = None
-    monte_carlo: pl.DataFrame | None = None
-    samples: Mapping[str, FloatArray] = field(default_factory=dict)
-    resampled: str = ""
-    observed: Mapping[str, float] = field(default_factory=dict)
+    monte_carlo: MonteCarloPart | None = None
     selection: pl.DataFrame | None = None
     stability: pl.DataFrame | None = None
     stress: pl.DataFrame | None = None
@@ -129,8 +120,6 @@ class TearSheet:
             paid = [c for c in _COSTS if c in frame.columns and frame.height and frame[c][0] != 0.0]
             if paid:
                 raise InvalidInput(f"equity {name!r}.{paid[0]}[0]", "must be 0 at the start", frame[paid[0]][0])
-        if (self.samples or self.monte_carlo is not None) and not self.resampled:
-            raise InvalidInput("resampled", "must say of what the paths were drawn", self.resampled)
         if self.trial_count < 0:
             raise InvalidInput("trial_count", "must not be negative", self.trial_count)
         require(self.verdict.table, ("check", "figure", "rule", "threshold", "passed", "reason"), "verdict.table")
@@ -153,8 +142,8 @@ def tear_sheet(sheet: TearSheet) -> str:
     """
     parts = (
         _notes(sheet), _gate(sheet), _key_figures(sheet), _selection(sheet), _equity(sheet), _walk_forward(sheet),
-        _resampled(sheet), _stress(sheet), _controls(sheet), _trading(sheet), _costs(sheet), _search(sheet),
-        _provenance(sheet),
+        monte_carlo_section(sheet.monte_carlo, _chart), _stress(sheet), _controls(sheet), _trading(sheet),
+        _costs(sheet), _search(sheet), _provenance(sheet),
     )  # fmt: skip
     body = "\n".join(part for part in parts if part)
     return (
@@ -283,31 +272,6 @@ def _walk_forward(sheet: TearSheet) -> str:
         "sits at a bound was not found but drawn.</p>" + _table(sheet.stability)
     )  # fmt: skip
     return section("Walk-forward", "", drawn + stable + _frame(sheet.folds, "Folds"))
-
-
-def _resampled(sheet: TearSheet) -> str:
-    parts = []
-    if sheet.monte_carlo is not None:
-        parts.append(_chart(
-            "fan", figures.monte_carlo_fan(sheet.monte_carlo, "Resampled paths"),
-            f"Of {sheet.resampled}: what they could have come to in another draw; the width is what chance alone does.",
-        ))  # fmt: skip
-    pair = "".join(
-        _chart(
-            f"sample-{k}",
-            figures.monte_carlo_hist(values, name, sheet.observed.get(name)),
-            f"Of {sheet.resampled}. Where the observed value lies in the middle it is typical; the 5 % mark is the bad "
-            "case to plan for.",
-        )
-        for k, (name, values) in enumerate(sheet.samples.items())
-    )
-    if pair:
-        parts.append(f'<div class="pair">{pair}</div>')
-    help_text = (
-        f"Drawn with replacement from {sheet.resampled}, pooled: no single run above has these totals. Drawdowns "
-        "step from closed trade to closed trade and see no fall within one."
-    )
-    return section("Monte Carlo", help_text, "".join(parts)) if parts else ""
 
 
 def _selection(sheet: TearSheet) -> str:

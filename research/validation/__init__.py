@@ -4,9 +4,9 @@ from research.metrics.inference import deflated_sharpe_ratio, probabilistic_shar
 from research.validation.challenge import Challenge, challenge
 from research.validation.gate import Check, GateVerdict, evaluate_gate
 from research.validation.intervals import backtest_intervals
-from research.validation.monte_carlo import MonteCarloResult, monte_carlo
 from research.validation.overfitting import Overfitting, probability_of_backtest_overfitting
 from research.validation.purged_splits import CombinatorialPurgedKFold, PurgedKFold
+from research.validation.resampling import resample_trades
 from research.validation.snooping import reality_check, superior_predictive_ability, superior_trials
 from research.validation.splits import Fold, walk_forward_folds
 from research.validation.walk_forward import WalkForwardResult, walk_forward
@@ -17,7 +17,6 @@ __all__ = [
     "CombinatorialPurgedKFold",
     "Fold",
     "GateVerdict",
-    "MonteCarloResult",
     "Overfitting",
     "PurgedKFold",
     "WalkForwardResult",
@@ -25,10 +24,10 @@ __all__ = [
     "challenge",
     "deflated_sharpe_ratio",
     "evaluate_gate",
-    "monte_carlo",
     "probabilistic_sharpe_ratio",
     "probability_of_backtest_overfitting",
     "reality_check",
+    "resample_trades",
     "superior_predictive_ability",
     "superior_trials",
     "walk_forward",

@@ -1,4 +1,4 @@
-"""A policy as the function that stresses, ladders and controls trade with: it decides anew each time and fits nothing."""
+"""A policy as the function that stresses, ladders and controls trade with: it decides anew each time and fits none."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from research.kernel import FloatArray, IntArray, kernel
 from research.market.bars import arrays
 from research.metrics.returns import day_ends
 from research.validation.fan import FAN_PATHS, FAN_POINTS, PATH_STATISTICS, PathsResult, fan_positions
-from research.validation.monte_carlo import path_statistics
+from research.validation.path_kernel import path_statistics
 from research.validation.replayed_draws import (
     DELAY,
     FRACTION,

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from research.errors import InvalidInput
 from research.kernel import FloatArray, IntArray, kernel
 from research.validation.fan import CONFIDENCES, FAN_PATHS, FAN_POINTS, PATH_STATISTICS, PathsResult, fan_positions
-from research.validation.monte_carlo import ORDER_FREE, path_statistics, resampled, shuffled
+from research.validation.path_kernel import ORDER_FREE, path_statistics, resampled, shuffled
 
 _INVARIANT = "is the same for every order of the same trades"
 # Method: its number in the kernel, and what differs from path to path.
@@ -234,7 +234,7 @@ def _draw_paths(
         if method == 0:
             shuffled(values, uniform[path], drawn)
         elif method <= 2:
-            resampled(values, uniform[path], block if method == 2 else 1.0, False, drawn)
+            resampled(values, uniform[path], block if method == 2 else 1.0, drawn)
         elif method == 3:
             dropped = min(int(uniform[path, 0] * (most_dropped + 1)), most_dropped)
             length = n - dropped

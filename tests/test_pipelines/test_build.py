@@ -206,7 +206,8 @@ def test_real_bars_go_through_every_stage(market_data, build_pipeline, tmp_path)
     _, built = build_pipeline(
         tmp_path, f"ingest.files.folder={market_data}", "ingest.files.end='2025-07-01'", "backtest.holdout_days=20",
         "walk_forward.train_days=20", "walk_forward.test_days=10", "walk_forward.step_days=10", "search.trials=4",
-        "search.folds=2", "walk_forward.trials=2", "monte_carlo.paths=200", params="profiles/bybit_sol_5m.yaml",
+        "search.folds=2", "walk_forward.trials=2", "monte_carlo.paths=200",
+        params="profiles/bybit_sol_5m.yaml",
     )  # fmt: skip
     figures = built.read_json("data/reports/backtest.json")
     assert figures["days"] == 20

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -55,20 +56,27 @@ def test_resampled_figures_are_of_the_closed_trades_of_both_samples(small_build,
     assert observed["closed_trade_drawdown"] == pytest.approx(
         (curve / np.maximum.accumulate(curve) - 1.0).min(), rel=1e-10
     )
-    assert all(name.startswith("closed_trade_") for name in set(figures) - {"trades", "days", "paths"})
+    named = set(figures) - {"trades", "days", "paths", "block_trades"}
+    assert all(name.startswith(("closed_trade_", "execution_")) for name in named)
 
 
 def test_too_few_trades_leave_the_figures_unknown(small_build, tmp_path):
     params, workspace = small_build
     other = Workspace(tmp_path)
+    for folder in ("data/clean", "data/backtest", "data/walk_forward"):
+        shutil.copytree(workspace.root / folder, other.root / folder)
     for stage in ("walk_forward", "backtest"):
         name = f"data/{stage}/trades.parquet"
         other.write_frame(name, workspace.read_frame(name).head(1))
-    other.write_frame("data/walk_forward/folds.parquet", workspace.read_frame("data/walk_forward/folds.parquet"))
-    other.write_bytes("data/backtest/window.json", workspace.read_bytes("data/backtest/window.json"))
     monte_carlo.run(params, other)
-    assert other.read_json("data/reports/monte_carlo.json") == {"trades": 2.0, "days": 30.0, "paths": 200.0}
-    assert other.read_frame("data/monte_carlo/paths.parquet").is_empty()
+    figures = other.read_json("data/reports/monte_carlo.json")
+    assert {n: v for n, v in figures.items() if not n.startswith("execution_")} == {
+        "trades": 2, "days": 30.0, "paths": 200,
+    }  # fmt: skip
+    whole = workspace.read_json("data/reports/monte_carlo.json")  # orders need no trades
+    assert {n: v for n, v in figures.items() if n.startswith("execution_")}.items() <= whole.items()
+    assert other.read_frame("data/monte_carlo/paths.parquet").columns == ["execution_return", "execution_drawdown"]
+    assert other.read_frame("data/monte_carlo/fan_trades.parquet").is_empty()
 
 
 def test_page_and_gate_have_one_cost_share(small_build, words):

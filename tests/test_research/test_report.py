@@ -1,5 +1,7 @@
 """Tear sheets are complete, offline, escaped and small; figures keep the extremes."""
 
+from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,13 +12,15 @@ from plotly.offline import get_plotlyjs
 
 from research.errors import InvalidInput, SchemaMismatch
 from research.market.bars import NS_PER_DAY, NS_PER_MINUTE, TS
-from research.report import figures, theme
+from research.report import MonteCarloPart, figures, theme
 from research.report.series import daily, monthly, rolling_sharpe, thin
 from research.report.tear_sheet import TearSheet, tear_sheet
 from research.validation.gate import Check, GateVerdict, evaluate_gate
+from research.validation.resampling import METHODS, resample_trades
 
 START = 1_704_067_200_000_000_000  # 2024-01-01
 HOLDOUT, FOLDED, DEVELOPED = "Hold-out (out of sample)", "Walk-forward (out of sample)", "Development (in sample)"
+RESAMPLED = "300 closed trades of walk-forward and hold-out, 150 days"
 
 
 def equity(days: int, seed: int = 1, step_minutes: int = 1, drift: float = 2e-6) -> pl.DataFrame:
@@ -28,6 +32,14 @@ def equity(days: int, seed: int = 1, step_minutes: int = 1, drift: float = 2e-6)
     paid[0] = received[0] = 0.0
     frame = {"ts": ts, "equity": path, "fee": paid, "slippage": 0.5 * paid, "funding": received}
     return pl.DataFrame(frame).with_columns(pl.col("ts").cast(TS))
+
+
+@cache
+def paths_table() -> pl.DataFrame:
+    """Intervals of two methods, one of them with ruined paths."""
+    returns = np.random.default_rng(8).normal(0.004, 0.06, 300)
+    report = resample_trades(returns, paths=400, seed=1, methods=("shuffle", "block"), block=4, ruin_loss=0.5)
+    return report.table().with_columns(unit=pl.lit("trade"))
 
 
 def sheet(**changes) -> TearSheet:
@@ -71,11 +83,14 @@ def sheet(**changes) -> TearSheet:
         ),
         "importance": pl.DataFrame({"column": ["rsi", "zscore", "ret_3"], "gain_frac": [0.5, 0.3, 0.2]}),
         "exposure": pl.DataFrame({"ts": curve["ts"], "exposure": np.sign(np.sin(np.arange(86_400) / 900.0)) * 0.6}),
-        "bars": bars, "fills": fills, "monte_carlo": fan,
-        "samples": {"closed_trade_return": paths[:, -1] - 1,
-                    "closed_trade_drawdown": -np.abs(rng.normal(0.1, 0.03, 2_000))},
-        "resampled": "300 closed trades of walk-forward and hold-out, 150 days",
-        "observed": {"closed_trade_return": 0.07, "closed_trade_drawdown": -0.09},
+        "bars": bars, "fills": fills,
+        "monte_carlo": MonteCarloPart(
+            trades=RESAMPLED, orders="the orders of the hold-out, executed again 2000 times", ruin_loss_frac=0.5,
+            fans={"trades": fan}, quantiles=paths_table(),
+            samples={"closed_trade_return": paths[:, -1] - 1,
+                     "closed_trade_drawdown": -np.abs(rng.normal(0.1, 0.03, 2_000))},
+            observed={"closed_trade_return": 0.07, "closed_trade_drawdown": -0.09},
+        ),
         "lineage": {"data": {"venue": "simulated", "rows": 259_200}, "git_commit": "0123abc (clean)"},
         "params": {"seed": 7, "costs": {"half_spread_bps": 0.5, "taker_fee_bps": None}},
         "notes": ("The market is simulated with a known edge.",),
@@ -190,7 +205,12 @@ def test_everything_given_is_escaped():
         title=EVIL, subtitle=EVIL, notes=(EVIL,), params={EVIL: {EVIL: EVIL}}, lineage={EVIL: [EVIL]}, trials=trials,
         importance=importance, trades=trades, metrics={section: {EVIL: 1.0}}, equity={section: equity(3)},
         verdict=evaluate_gate({EVIL: 1.0}, [Check(EVIL, EVIL, ">", 2.0, EVIL)]), folds=plain.folds.rename({"fold": "f"})
-        .with_columns(pl.lit(EVIL).alias("fold")), samples={EVIL: np.arange(10.0)},
+        .with_columns(pl.lit(EVIL).alias("fold")),
+        monte_carlo=MonteCarloPart(
+            EVIL, EVIL, 0.5,
+            quantiles=paths_table().with_columns(pl.lit(EVIL).alias(n) for n in ("method", "unit", "stands_for")),
+            fans={"trades": plain.monte_carlo.fans["trades"].rename({"day": EVIL})}, samples={EVIL: np.arange(10.0)},
+        ),
     )  # fmt: skip
     found = tear_sheet(hostile)
     assert found.count("<img") == get_plotlyjs().count("<img")
@@ -228,11 +248,45 @@ def test_costs_begin_after_the_first_row():
 
 def test_resampled_figures_say_of_what_they_are(page):
     part = page.split("<h2>Monte Carlo</h2>")[1].split("</section>")[0]
-    assert part.count("300 closed trades of walk-forward and hold-out, 150 days") == 4  # section, fan, two histograms
+    assert part.count(RESAMPLED) == 4  # section, fan, two histograms
     assert "Closed trade return over resampled paths" in part
     assert "step from closed trade to closed trade and see no fall within one" in part
-    with pytest.raises(InvalidInput, match="resampled must say"):
-        sheet(resampled="")
+    for changes in ({"trades": ""}, {"orders": ""}, {"fans": {"folds": pl.DataFrame()}}):
+        with pytest.raises(InvalidInput):
+            replace(sheet().monte_carlo, **changes)
+    with pytest.raises(SchemaMismatch, match="stands_for"):
+        replace(sheet().monte_carlo, quantiles=paths_table().drop("stands_for"))
+
+
+def test_every_interval_is_told_with_what_it_stands_for_and_none_where_nothing_varies(page):
+    part = page.split("<h2>Monte Carlo</h2>")[1].split("</section>")[0]
+    blocks = part.split("<details")[1:]
+    assert [block.split("<summary>")[1].split("<")[0] for block in blocks] == [
+        "Trades in another order", "Trades drawn in stretches",
+    ]  # fmt: skip
+    assert [block.startswith(" open") for block in blocks] == [False, True]
+    for block, method in zip(blocks, ("shuffle", "block"), strict=True):
+        rows = paths_table().filter(method=method)
+        assert f"The intervals stand for: {METHODS[method][1]}." in block
+        share = rows["ruin_probability"][0]
+        told = "none" if share == 0.0 else f"{100 * share:.1f} %"
+        assert f"lose 50 % of the first equity: {told}." in block
+        body = block.split("<tbody>")[1]
+        assert body.count("<tr>") == rows.height == 7
+        fixed = 3 if method == "shuffle" else 0
+        assert body.count("is the same for every order of the same trades") == fixed
+    depth = paths_table().filter(method="block", statistic="max_drawdown").row(0, named=True)
+    low, high = (f"{100 * depth[end]:.1f} %".replace("-", "−") for end in ("low99", "high99"))
+    assert f"{low} … {high}" in blocks[1]
+    assert "Sharpe per trade" in blocks[1]
+
+
+def test_the_part_is_small_and_empty_parts_are_left_out():
+    fan = pl.DataFrame({"trade": np.arange(101)} | {f"q{level}": np.ones(101) for level in (0.5, 25, 50, 75, 99.5)})
+    drawn = tear_sheet(sheet(monte_carlo=replace(sheet().monte_carlo, fans={"trades": fan, "execution": fan})))
+    assert len(drawn.split("<h2>Monte Carlo</h2>")[1].split("</section>")[0]) < 60_000
+    empty = MonteCarloPart("trades", "orders", 0.5, fans={"trades": pl.DataFrame()}, quantiles=paths_table().head(0))
+    assert "<h2>Monte Carlo" not in outside_plotly(tear_sheet(sheet(monte_carlo=empty)))
 
 
 def test_thinning_keeps_order_ends_and_extremes():
@@ -291,8 +345,14 @@ def test_fills_stand_on_their_own_side_at_their_price():
 
 
 def test_bands_of_paths_are_nested_around_the_median():
-    names = [trace.name for trace in figures.monte_carlo_fan(sheet().monte_carlo).data]
-    assert names == ["p05", "p05 to p95", "p25", "p25 to p75", "p50"]
+    fan = sheet().monte_carlo.fans["trades"]
+    figure = figures.monte_carlo_fan(fan)
+    assert [trace.name for trace in figure.data] == ["p05", "90 %", "p25", "50 %", "median"]
+    assert figure.layout.yaxis.type == "linear"
+    wide = figures.monte_carlo_fan(fan.with_columns(p95=100.0, observed=1.0))
+    assert [trace.name for trace in wide.data][-2:] == ["median", "observed"]
+    assert wide.layout.yaxis.type == "log"
+    assert figures.monte_carlo_fan(fan.with_columns(p95=100.0, p05=0.0)).layout.yaxis.type == "linear"  # ruin
 
 
 EMPTY = {
