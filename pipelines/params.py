@@ -331,9 +331,10 @@ class GateCheck(_Section):
 
 
 class ChallengeRule(_Section):
-    """What a candidate must reach against the champion: null asks for nothing."""
+    """What a candidate must reach against the champion of before; a null probability asks for nothing."""
 
     min_probability: float | None = Field(ge=0, le=1)
+    min_days: int = Field(ge=3, le=10_000)
 
 
 class Gate(_Section):

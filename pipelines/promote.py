@@ -13,7 +13,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import tracking
-from pipelines.challenge import compare_with_champion, described, is_refused
+from pipelines.challenge import compare, kept, print_challenge, require_ahead
 from pipelines.desk import account_settings, costs
 from pipelines.gate import selection
 from pipelines.params import Params, load_params
@@ -35,7 +36,6 @@ from research.predictor import Predictor
 from research.validation import Check, evaluate_gate
 
 REFUSED = 3  # exit code of a refused promotion
-_CHALLENGE = f"{REPORTS}/challenge.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,35 +46,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--alias", default="champion", choices=["champion", "challenger"])
     parser.add_argument(
-        "--override", metavar="REASON", help="promote although the gate refused; recorded with the model"
+        "--override", metavar="REASON", help="promote although gate or champion refused; recorded with the model"
     )
     given = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
         params, workspace = load_params(given.params, given.set), Workspace(given.root)
         _print_gate(console, workspace)
-        version = promote(params, workspace, given.alias, given.override)
+        version = promote(
+            params, workspace, given.alias, given.override, lambda record: print_challenge(console, record)
+        )
     except GateRefused as error:
-        console.print(f"[bold red]REFUSED[/] {error}", highlight=False)
+        console.print(f"[bold red]REFUSED[/] {error}")
         return REFUSED
     except (PlatformError, OSError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}")
         return 1
-    console.print(f"Against the champion: {described(workspace.read_json(_CHALLENGE))}", highlight=False)
     console.print(f"[bold green]PROMOTED[/] {params.publish.model} version {version} is @{given.alias}")
     return 0
 
 
-def promote(params: Params, workspace: Workspace, alias: str, override: str | None = None) -> str:
+def promote(
+    params: Params,
+    workspace: Workspace,
+    alias: str,
+    override: str | None = None,
+    told: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> str:
     """Register the candidate, move ``alias`` to it and export it; return the version.
+
+    ``told`` receives the comparison with the champion of before, also where that refuses.
 
     Interrupted anywhere, the champion of before still loads, and the same call completes the promotion.
 
     Raises
     ------
     GateRefused
-        If the gate refused, or the champion did better on the same days, and no override is given: nothing is
-        registered, exported or moved.
+        If the gate refused, or the champion is probably better, and no override is given: nothing is registered,
+        exported or moved.
     InvalidInput
         If files or parameters are not those that the gate judged.
     """
@@ -85,19 +94,22 @@ def promote(params: Params, workspace: Workspace, alias: str, override: str | No
             f"{len(gate['failed'])} of {gate['checks']} checks failed: {', '.join(gate['failed'])}; no alias was moved"
         )
     counted = _require_all_trials(params, workspace, override)
-    against = _require_no_better_champion(params, workspace, alias, override)
     bundle = make_bundle(params, workspace, override, counted)
     for warm in ("start", "end"):
         bundle.policy(warm)
-    model, files = params.publish.model, bundle.to_files()
+    model = params.publish.model
     target = workspace.root / "models/promoted" / model
     target.mkdir(parents=True, exist_ok=True)
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed: two promotions never interleave
-        version = _registered(params, workspace, files, "overridden" if override else "passed")
+        record = compare(params, workspace, bundle, tracking.aliases(model).get("champion"))
+        workspace.write_json(f"{REPORTS}/challenge.json", record)
+        told(record)
+        require_ahead(params, record, alias, override)
+        files = replace(bundle, papers={**bundle.papers, "challenge": kept(record)}).to_files()
+        tags = {"gate": "overridden" if override else "passed", **_challenge_tags(kept(record))}
+        version = _registered(params, workspace, files, tags)
         _export(target, version, files)
-        if against["compared"]:
-            tracking.tag_version(model, version, {"challenge": described(against)})
         for name in dict.fromkeys(("challenger", alias)):
             tracking.set_alias(model, name, version)
         _write_index(target, tracking.aliases(model))
@@ -139,20 +151,16 @@ def _require_all_trials(params: Params, workspace: Workspace, override: str | No
     }
 
 
-def _require_no_better_champion(
-    params: Params, workspace: Workspace, alias: str, override: str | None
-) -> dict[str, Any]:  # fmt: skip
-    """Compare with the champion and refuse to replace one that did better; a challenger may always stand beside it."""
-    found = compare_with_champion(params, workspace)
-    workspace.write_json(_CHALLENGE, found)
-    least = params.gate.challenge.min_probability
-    if alias == "champion" and not override and is_refused(found, least):
-        raise GateRefused(f"the champion did better: {described(found)}; at least {least:.0%} is asked for")
-    return found
+def _challenge_tags(record: dict[str, Any]) -> dict[str, str]:
+    """Return a comparison as tags of the version."""
+    names = ("champion", "days", "difference", "low", "high", "probability")
+    return {"challenge": record["status"]} | {
+        f"challenge.{name}": str(record[name]) for name in names if record.get(name) is not None
+    }
 
 
-def _registered(params: Params, workspace: Workspace, files: dict[str, bytes], gate: str) -> str:
-    """Return the version that holds these files, registered now where there is none."""
+def _registered(params: Params, workspace: Workspace, files: dict[str, bytes], told: dict[str, str]) -> str:
+    """Return the version that holds these files, registered now, with these tags, where there is none."""
     model, digest = params.publish.model, manifest_sha256(files)
     version = tracking.registered_as(model, digest)
     if version is not None:
@@ -160,7 +168,7 @@ def _registered(params: Params, workspace: Workspace, files: dict[str, bytes], g
     with tempfile.TemporaryDirectory() as folder:
         _write_all(Path(folder), files)
         run_id = log_parent(params, workspace, receipt(params, workspace)["build_key"])
-        tags = {"bundle_sha256": digest, "gate": gate, **tracking.lineage(workspace.root)}
+        tags = {"bundle_sha256": digest, **told, **tracking.lineage(workspace.root)}
         return tracking.register(params.publish.experiment, model, Path(folder), run_id, tags)
 
 

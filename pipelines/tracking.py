@@ -180,13 +180,6 @@ def set_alias(model: str, alias: str, version: str) -> None:
     client.set_registered_model_alias(model, alias, version)
 
 
-def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a registered version."""
-    client, _ = connect("Default")
-    for name, value in tags.items():
-        client.set_model_version_tag(model, version, name, value)
-
-
 def aliases(model: str) -> dict[str, str]:
     """Return the aliases of a registered model; none where it is not registered."""
     from mlflow.exceptions import MlflowException

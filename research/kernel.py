@@ -215,6 +215,7 @@ def code_hash(functions: Sequence[Callable[..., Any]], modules: Sequence[str | P
     return hashlib.sha256("\n".join(described).encode()).hexdigest()
 
 
+@lru_cache(maxsize=4096)  # three quarters of a fingerprint's time, and a promotion takes several
 def _code_of(source: str) -> str:
     """Return source as a syntax tree in text, without comments, docstrings and positions."""
     tree = ast.parse(source)

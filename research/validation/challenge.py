@@ -70,8 +70,8 @@ def challenge(champion: ArrayLike, challenger: ArrayLike, *, paths: int = 10_000
     References
     ----------
     .. [1] O. Ledoit, M. Wolf, "Robust performance hypothesis testing with the Sharpe ratio", Journal of Empirical
-       Finance 15(5), 2008: resampling in pairs and in blocks. Its studentised interval is narrower in theory; the plain
-       percentile interval is used here.
+       Finance 15(5), 2008: resampling in pairs and in blocks. Their studentised interval holds its level better in
+       short samples; the plain percentile interval is used here, and is somewhat too narrow.
 
     Examples
     --------

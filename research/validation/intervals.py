@@ -136,9 +136,10 @@ def _ratio(over: FloatArray, under: FloatArray) -> FloatArray:
 
 
 def sharpe_of(sample: Mapping[str, FloatArray]) -> FloatArray:
-    """Return annualised Sharpe ratios of daily returns ``ret``; NaN where all days are equal."""
+    """Return annualised Sharpe ratios of daily returns ``ret``; NaN where all days are equal, up to rounding."""
     returns = sample["ret"]
-    deviation = np.where(np.ptp(returns, axis=1) > 0.0, returns.std(axis=1, ddof=1), np.nan)
+    varies = np.ptp(returns, axis=1) > 1e-12 * np.abs(returns).max(axis=1)
+    deviation = np.where(varies, returns.std(axis=1, ddof=1), np.nan)
     return returns.mean(axis=1) / deviation * math.sqrt(DAYS_PER_YEAR)
 
 
