@@ -13,16 +13,16 @@ _FIGURES = (
     "validate", "features", "search", "train", "backtest", "walk_forward", "monte_carlo", "stress", "controls",
     "gate",
 )  # fmt: skip
-# Folder of the run to the file or folder that is copied into it.
+# Folder of the run to the files and folders that are copied into it.
 _ARTIFACTS = {
-    "report": f"{REPORTS}/tear_sheet.html",
-    "report/quality": f"{REPORTS}/quality",
-    "gate": f"{REPORTS}/gate.csv",
-    "trials/search": "data/search/trials.parquet",
-    "trials/walk_forward": "data/walk_forward/trials.parquet",
-    "stress": "data/stress",
-    "controls": "data/controls",
-    "features": "data/features/lineage.parquet",
+    "report": (f"{REPORTS}/tear_sheet.html", f"{REPORTS}/report.md", f"{REPORTS}/daily_record.csv"),
+    "report/quality": (f"{REPORTS}/quality",),
+    "gate": (f"{REPORTS}/gate.csv",),
+    "trials/search": ("data/search/trials.parquet",),
+    "trials/walk_forward": ("data/walk_forward/trials.parquet",),
+    "stress": ("data/stress",),
+    "controls": ("data/controls",),
+    "features": ("data/features/lineage.parquet",),
 }
 
 # Files that become the bundle, beside the figures: what is promoted is what was judged.
@@ -73,7 +73,7 @@ def log_parent(params: Params, workspace: Workspace, key: str) -> str:
     return log_build(
         params.publish.experiment, key, params=params.model_dump(by_alias=True), metrics=numbers, tags=tags,
         folds=workspace.read_frame("data/walk_forward/folds.parquet").to_dicts(),
-        artifacts={folder: workspace.root / name for folder, name in _ARTIFACTS.items()},
+        artifacts={folder: [workspace.root / n for n in names] for folder, names in _ARTIFACTS.items()},
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pipelines.params import Params
 from pipelines.series import traded_series
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 from research.market.bars import NS_PER_DAY, TS
-from research.report import MonteCarloPart, TearSheet, tear_sheet
+from research.report import MonteCarloPart, TearSheet, daily_record, markdown_report, tear_sheet
 from research.validation import GateVerdict
 from research.validation.selection import described
 
@@ -44,11 +44,16 @@ _PRICE_DAYS = 7  # a fill is a dot on a candle: more days and neither can be tol
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write ``data/reports/tear_sheet.html``."""
-    workspace.write_bytes(f"{REPORTS}/tear_sheet.html", tear_sheet(_sheet(params, workspace)).encode())
+    """Write the hold-out's daily record, the page ``tear_sheet.html``, and its tables as ``report.md``."""
+    bars, _, _ = traded_series(params, workspace)
+    record = _daily(params, workspace, bars)
+    workspace.write_frame(f"{REPORTS}/daily_record.csv", record)
+    sheet = _sheet(params, workspace, bars, record)
+    workspace.write_bytes(f"{REPORTS}/tear_sheet.html", tear_sheet(sheet).encode())
+    workspace.write_bytes(f"{REPORTS}/report.md", markdown_report(sheet).encode())
 
 
-def _sheet(params: Params, workspace: Workspace) -> TearSheet:
+def _sheet(params: Params, workspace: Workspace, bars: pl.DataFrame, record: pl.DataFrame) -> TearSheet:
     figures = {
         name: workspace.read_json(f"{REPORTS}/{name}.json")
         for name in ("backtest", "walk_forward", "monte_carlo", "gate", "search")
@@ -86,6 +91,8 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         },
         folds=folds.rename({"sharpe": "sharpe_out_of_sample"}),
         trades=workspace.read_frame("data/backtest/trades.parquet"),
+        daily=record,
+        intervals=_intervals(workspace, holdout),
         trials=workspace.read_frame("data/search/trials.parquet").select("value", "candidate"),
         selection=described(_selection(gate)),
         stability=_stability(workspace),
@@ -95,7 +102,7 @@ def _sheet(params: Params, workspace: Workspace) -> TearSheet:
         parity=workspace.read_frame("data/backtest/parity.parquet").select("table", "rows", "expected", "difference"),
         importance=workspace.read_frame(f"{REPORTS}/importance.csv"),
         exposure=workspace.read_frame("data/backtest/decisions.parquet").select("ts", "exposure"),
-        **_last_days(params, workspace),
+        **_last_days(workspace, bars),
         monte_carlo=_monte_carlo(params, workspace, figures["monte_carlo"]),
         lineage={
             "features": workspace.read_json(f"{REPORTS}/features.json"),
@@ -152,6 +159,26 @@ def _monte_carlo(params: Params, workspace: Workspace, figures: dict[str, Any]) 
     )
 
 
+def _daily(params: Params, workspace: Workspace, bars: pl.DataFrame) -> pl.DataFrame:
+    """Return the hold-out's daily record, from the account's tables and the bars that it was valued on."""
+    equity, fills, trades = (
+        workspace.read_frame(f"data/backtest/{name}.parquet") for name in ("equity", "fills", "trades")
+    )
+    close = equity.select("ts").join(bars.select("ts", "close"), on="ts", how="left", maintain_order="left")["close"]
+    return daily_record(
+        equity, fills, trades, close.fill_null(float("nan")).to_numpy(),
+        initial_cash_quote=params.costs.initial_cash_quote,
+    )  # fmt: skip
+
+
+def _intervals(workspace: Workspace, holdout: dict[str, Any]) -> pl.DataFrame:
+    """Return the hold-out's figures with their intervals."""
+    found = workspace.read_json("data/backtest/intervals.json")
+    rows = [(name, holdout[name], *ends) for name, ends in found.items()]
+    schema = dict.fromkeys(("value", "low", "high"), pl.Float64)
+    return pl.DataFrame(rows, schema={"figure": pl.String, **schema}, orient="row")
+
+
 def _gate_table(workspace: Workspace) -> pl.DataFrame:
     words = [pl.col(name).fill_null("") for name in ("reason", "description")]
     return (
@@ -164,15 +191,16 @@ def _gate_table(workspace: Workspace) -> pl.DataFrame:
 def _walk_forward_equity(workspace: Workspace, cash: float) -> pl.DataFrame:
     """Return the stitched returns as equity from the initial cash."""
     returns = workspace.read_frame("data/walk_forward/returns.parquet")
-    return returns.select("ts", ((pl.col("ret") + 1.0).cum_prod() * cash).alias("equity"))
+    return returns.select("ts", "fold", ((pl.col("ret") + 1.0).cum_prod() * cash).alias("equity"))
 
 
 def _from_start(equity: pl.DataFrame, cash: float) -> pl.DataFrame:
     """Return an equity frame with a first row of the cash at the first bar's open, before any cost."""
+    kept = ("ts", "fold")
     start = equity.head(1).select(
-        "ts", *(pl.lit(cash if name == "equity" else 0).cast(t).alias(name) for name, t in equity.schema.items()
-                if name != "ts")
-    )  # fmt: skip
+        pl.col(name) if name in kept else pl.lit(cash if name == "equity" else 0).cast(t).alias(name)
+        for name, t in equity.schema.items()
+    )
     return pl.concat([start, equity])
 
 
@@ -188,9 +216,8 @@ def _hashes(workspace: Workspace) -> dict[str, str]:
     return {"clean_lake_sha256": digest.hexdigest(), "feature_table_sha256": table.hexdigest()}
 
 
-def _last_days(params: Params, workspace: Workspace) -> dict[str, Any]:
+def _last_days(workspace: Workspace, bars: pl.DataFrame) -> dict[str, Any]:
     """Return bars and fills of the last days, for the figure of fills on the price."""
-    bars, _, _ = traded_series(params, workspace)
     since = (
         pl.col("ts").cast(TS).to_physical()
         >= workspace.read_json("data/backtest/window.json")["end_ns"] - _PRICE_DAYS * NS_PER_DAY

@@ -41,14 +41,15 @@ def equity_with_drawdown(frame: pl.DataFrame, title: str = "Equity", colour: str
     Parameters
     ----------
     frame : DataFrame
-        ``ts`` and ``equity`` (quote currency, after the bar's close). The first row is the first peak.
+        ``ts`` and ``equity`` (quote currency, after the bar's close). The first row is the first peak. Optionally
+        ``fold``: every other one is shaded.
     title, colour : str
         Of the figure and its line.
     """
     require(frame, ("ts", "equity"), "equity")
     known = finite_rows(frame, "equity")
     if known.height < 2:
-        return _blank(title, "fewer than two rows of equity")
+        return blank(title, "fewer than two rows of equity")
     below = pl.Series("below", drawdown(known["equity"].to_numpy()))
     known = known.select("ts", "equity").with_columns(below)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
@@ -63,9 +64,30 @@ def equity_with_drawdown(frame: pl.DataFrame, title: str = "Equity", colour: str
         line={"color": theme.VERMILLION, "width": 1}, fillcolor=_faint(theme.VERMILLION, 0.25),
         hovertemplate="%{y:.2%}", row=2, col=1,
     )  # fmt: skip
+    if "fold" in frame.columns:
+        _mark_folds(figure, frame)
     figure.update_yaxes(title_text="equity (quote)", tickformat=",.0f", row=1, col=1)
     figure.update_yaxes(title_text="drawdown", tickformat=".1%", row=2, col=1)
-    return _finish(figure, title, height=430, showlegend=False)
+    return finish(figure, title, height=430, showlegend=False)
+
+
+def _mark_folds(figure: go.Figure, frame: pl.DataFrame) -> None:
+    """Shade every other fold; some ten of them have their number."""
+    bounds = frame.group_by("fold", maintain_order=True).agg(pl.col("ts").first())
+    starts, names = times(bounds), bounds["fold"].cast(pl.String).to_list()
+    ends = np.append(starts[1:], times(frame.tail(1)))
+    for k, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        shade = {"x0": str(start), "x1": str(end), "xref": "x", "y0": 0.0, "y1": 1.0, "yref": "paper"}
+        figure.add_shape(
+            type="rect", layer="below", line={"width": 0}, fillcolor=theme.GREY, opacity=0.1 if k % 2 == 0 else 0.0,
+            **shade,
+        )  # fmt: skip
+        if k % max(1, len(names) // 9) == 0:
+            figure.add_annotation(
+                x=str(start), y=1.0, xref="x", yref="paper",
+                text=html.escape(names[k]),
+                showarrow=False, xanchor="left", yanchor="bottom", font={"size": 11, "color": theme.GREY},
+            )  # fmt: skip
 
 
 def monthly_heatmap(frame: pl.DataFrame, title: str = "Monthly returns") -> go.Figure:
@@ -73,7 +95,7 @@ def monthly_heatmap(frame: pl.DataFrame, title: str = "Monthly returns") -> go.F
     require(frame, ("ts", "equity"), "equity")
     table = monthly(frame)
     if table.is_empty():
-        return _blank(title, "no equity")
+        return blank(title, "no equity")
     years = list(range(table["year"].min(), table["year"].max() + 1))  # type: ignore[operator, type-var, arg-type]
     grid = np.full((len(years), 12), np.nan)
     for year, month, value in table.iter_rows():
@@ -99,7 +121,7 @@ def monthly_heatmap(frame: pl.DataFrame, title: str = "Monthly returns") -> go.F
     )
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     figure.update_xaxes(showgrid=False)
-    return _finish(figure, title, height=150 + 46 * len(years), hovermode="closest")
+    return finish(figure, title, height=150 + 46 * len(years), hovermode="closest")
 
 
 def return_distribution(frame: pl.DataFrame, title: str = "Daily returns", colour: str = theme.BLUE) -> go.Figure:
@@ -107,7 +129,7 @@ def return_distribution(frame: pl.DataFrame, title: str = "Daily returns", colou
     require(frame, ("ts", "equity"), "equity")
     _, returns = daily(frame)
     if returns.size < 3 or float(np.ptp(returns)) == 0.0:
-        return _blank(title, "fewer than three days with different returns")
+        return blank(title, "fewer than three days with different returns")
     mean, spread = float(returns.mean()), float(returns.std(ddof=1))
     scaled = (returns - mean) / spread
     figure = go.Figure()
@@ -121,14 +143,14 @@ def return_distribution(frame: pl.DataFrame, title: str = "Daily returns", colou
         x=grid, y=density, name="normal", line={"color": theme.INK, "width": 1.5, "dash": "dash"}, hoverinfo="skip"
     )
     figures = (
-        f"{returns.size} days · mean {theme.number(mean, 'return')} · deviation {theme.number(spread, 'return')} · "
+        f"{returns.size} days · mean {theme.number(mean, 'return')}<br>deviation {theme.number(spread, 'return')} · "
         f"skew {theme.number(float((scaled**3).mean()))}<br>"
         f"excess kurtosis {theme.number(float((scaled**4).mean()) - 3.0)} · "
         f"worst {theme.number(float(returns.min()), 'return')}"
     )
     figure.update_xaxes(tickformat=".1%", title_text=figures)
     figure.update_yaxes(title_text="density", showticklabels=False)
-    return _finish(figure, title, height=340, hovermode="closest")
+    return finish(figure, title, height=356, hovermode="closest")
 
 
 def rolling_sharpe(
@@ -140,7 +162,7 @@ def rolling_sharpe(
     values = rolling_sharpe_of(returns, window_days)
     known = np.isfinite(values)
     if not known.any():
-        return _blank(title, f"fewer than {window_days} days")
+        return blank(title, f"fewer than {window_days} days")
     figure = go.Figure(
         go.Scatter(
             x=day[known], y=values[known], line={"color": colour, "width": 1.6}, hovertemplate="%{y:.2f}<extra></extra>"
@@ -148,7 +170,7 @@ def rolling_sharpe(
     )
     figure.add_hline(y=0.0, line={"color": theme.INK, "width": 1})
     figure.update_yaxes(title_text=f"Sharpe of {window_days} days, annualised")
-    return _finish(figure, title, height=340, showlegend=False)
+    return finish(figure, title, height=356, showlegend=False)
 
 
 def folds_bar(folds: pl.DataFrame, title: str = "Walk-forward folds (out of sample)") -> go.Figure:
@@ -163,7 +185,7 @@ def folds_bar(folds: pl.DataFrame, title: str = "Walk-forward folds (out of samp
     """
     require(folds, ("fold", "sharpe_out_of_sample"), "folds")
     if folds.is_empty():
-        return _blank(title, "no folds")
+        return blank(title, "no folds")
     fold = folds["fold"].cast(pl.String).to_list()
     tested = _array(folds["sharpe_out_of_sample"])
     figure = go.Figure()
@@ -177,7 +199,7 @@ def folds_bar(folds: pl.DataFrame, title: str = "Walk-forward folds (out of samp
     figure.add_hline(y=0.0, line={"color": theme.INK, "width": 1})
     figure.update_xaxes(title_text="fold", type="category")
     figure.update_yaxes(title_text="Sharpe, annualised")
-    return _finish(figure, title, height=340, barmode="group")
+    return finish(figure, title, height=340, barmode="group")
 
 
 def monte_carlo_fan(quantiles: pl.DataFrame, title: str = "Resampled paths") -> go.Figure:
@@ -193,7 +215,7 @@ def monte_carlo_fan(quantiles: pl.DataFrame, title: str = "Resampled paths") -> 
     """
     names = sorted((name for name in quantiles.columns[1:] if name != "observed"), key=_level)
     if not names or quantiles.height < 2:
-        return _blank(title, "no paths")
+        return blank(title, "no paths")
     first = quantiles.columns[0]
     x = times(quantiles, first) if quantiles.schema[first].is_temporal() else quantiles[first].to_numpy()
     figure = go.Figure()
@@ -217,7 +239,7 @@ def monte_carlo_fan(quantiles: pl.DataFrame, title: str = "Resampled paths") -> 
     scale = "log" if lowest > 0.0 and highest > 10.0 * lowest else "linear"
     figure.update_yaxes(title_text="growth of 1", type=scale)
     figure.update_xaxes(title_text="" if quantiles.schema[first].is_temporal() else label_of(first))
-    return _finish(figure, title, height=360)
+    return finish(figure, title, height=360)
 
 
 def monte_carlo_hist(
@@ -240,7 +262,7 @@ def monte_carlo_hist(
     values = np.asarray(samples, dtype=np.float64)
     known = values[np.isfinite(values)]
     if known.size < 2:
-        return _blank(title, "no paths")
+        return blank(title, "no paths")
     if known.size < values.size:
         title += f" ({values.size - known.size:,} of {values.size:,} paths undefined)"
     counts, edges = np.histogram(known, bins=50)
@@ -265,7 +287,7 @@ def monte_carlo_hist(
         )  # fmt: skip
     figure.update_yaxes(title_text="share of paths", tickformat=".0%", rangemode="tozero")
     figure.update_xaxes(tickformat=".0%" if theme.number(0.5, name).endswith("%") else "")
-    return _finish(figure, title, height=320, hovermode="closest", showlegend=False, bargap=0.02)
+    return finish(figure, title, height=320, hovermode="closest", showlegend=False, bargap=0.02)
 
 
 def trades_on_price(bars: pl.DataFrame, fills: pl.DataFrame, title: str = "Fills on the price") -> go.Figure:
@@ -284,7 +306,7 @@ def trades_on_price(bars: pl.DataFrame, fills: pl.DataFrame, title: str = "Fills
     require(fills, ("ts", "price", "qty"), "fills")
     valid = finite_rows(bars, "close")
     if valid.is_empty():
-        return _blank(title, "no bars")
+        return blank(title, "no bars")
     candles = _merged(valid)
     figure = go.Figure(
         go.Candlestick(
@@ -311,7 +333,7 @@ def trades_on_price(bars: pl.DataFrame, fills: pl.DataFrame, title: str = "Fills
         )  # fmt: skip
     figure.update_yaxes(title_text="price (quote)")
     figure.update_xaxes(rangeslider={"visible": False})
-    return _finish(figure, title, height=430, hovermode="closest")
+    return finish(figure, title, height=430, hovermode="closest")
 
 
 def exposure(frame: pl.DataFrame, title: str = "Exposure", colour: str = theme.BLUE) -> go.Figure:
@@ -319,7 +341,7 @@ def exposure(frame: pl.DataFrame, title: str = "Exposure", colour: str = theme.B
     require(frame, ("ts", "exposure"), "exposure")
     known = finite_rows(frame, "exposure")
     if known.is_empty():
-        return _blank(title, "no exposure")
+        return blank(title, "no exposure")
     line = thin(known.select("ts", "exposure"), "exposure")
     figure = go.Figure(
         go.Scatter(
@@ -335,7 +357,7 @@ def exposure(frame: pl.DataFrame, title: str = "Exposure", colour: str = theme.B
     held = theme.number(float((values != 0).mean() or 0.0), "share")  # type: ignore[arg-type]
     gross = theme.number(float(values.abs().mean() or 0.0), "exposure")  # type: ignore[arg-type]
     figure.update_yaxes(title_text="share of equity", tickformat=".0%")
-    return _finish(
+    return finish(
         figure, f"{title}: in the market {held} of the time, {gross} on average", height=280, showlegend=False
     )
 
@@ -355,7 +377,7 @@ def feature_importance(table: pl.DataFrame, title: str = "Feature importance (in
     require(table, ("column", "gain_frac"), "importance")
     ordered = finite_rows(table, "gain_frac").sort("gain_frac", descending=True).head(top)
     if ordered.is_empty():
-        return _blank(title, "no feature was used")
+        return blank(title, "no feature was used")
     if ordered.height < table.height:
         title += f", {ordered.height} of {table.height}"
     figure = go.Figure(
@@ -369,7 +391,7 @@ def feature_importance(table: pl.DataFrame, title: str = "Feature importance (in
     )
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     figure.update_xaxes(tickformat=".0%", title_text="share of gain")
-    return _finish(figure, title, height=110 + 24 * ordered.height, hovermode="closest")
+    return finish(figure, title, height=110 + 24 * ordered.height, hovermode="closest")
 
 
 def trials_scatter(trials: pl.DataFrame, title: str = "Trials of the search (in sample)") -> go.Figure:
@@ -384,7 +406,7 @@ def trials_scatter(trials: pl.DataFrame, title: str = "Trials of the search (in 
     """
     require(trials, ("value",), "trials")
     if trials.is_empty():
-        return _blank(title, "no trials")
+        return blank(title, "no trials")
     values = _array(trials["value"])
     failed = int((~np.isfinite(values)).sum())
     title += f": {values.size:,}" + (f", {failed:,} without a value" if failed else "")
@@ -411,7 +433,7 @@ def trials_scatter(trials: pl.DataFrame, title: str = "Trials of the search (in 
     )  # fmt: skip
     figure.update_xaxes(title_text="trial", zeroline=False)
     figure.update_yaxes(title_text="objective")
-    return _finish(figure, title, height=340)
+    return finish(figure, title, height=340)
 
 
 def label_of(name: str) -> str:
@@ -432,11 +454,13 @@ def _merged(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _finish(figure: go.Figure, title: str, **layout: Any) -> go.Figure:
+def finish(figure: go.Figure, title: str, **layout: Any) -> go.Figure:
+    """Return a figure with the template, its title escaped and its layout."""
     return figure.update_layout(template=theme.template(), title_text=html.escape(title, quote=False), **layout)
 
 
-def _blank(title: str, reason: str) -> go.Figure:
+def blank(title: str, reason: str) -> go.Figure:
+    """Return a figure that says why there is nothing to draw."""
     figure = go.Figure()
     figure.add_annotation(
         text=f"Not drawn: {reason}",
@@ -448,7 +472,7 @@ def _blank(title: str, reason: str) -> go.Figure:
         font={"color": theme.GREY},
     )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    return _finish(figure, title, height=180)
+    return finish(figure, title, height=180)
 
 
 def _array(series: pl.Series) -> FloatArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from html import escape
 
 import plotly.graph_objects as go
 import polars as pl
@@ -12,7 +11,8 @@ import polars as pl
 from research.errors import InvalidInput
 from research.kernel import FloatArray
 from research.report import figures, theme
-from research.report.page import section, table
+from research.report.grids import Grid
+from research.report.page import folded, grid, paragraph, section
 from research.report.series import require
 
 # Statistics of a path that a reader asks for, with the metric whose unit they are written in.
@@ -141,11 +141,11 @@ def _pair(drawn: list[str]) -> str:
     return f'<div class="pair">{"".join(drawn)}</div>' if drawn else ""
 
 
-def _intervals(part: MonteCarloPart) -> str:
-    """Return one table per method, under what its intervals stand for."""
+def interval_grids(part: MonteCarloPart) -> list[tuple[str, str, Grid, bool]]:
+    """Return title, reading and table of each method, and whether fans and gate are of it."""
     if part.quantiles is None or part.quantiles.is_empty():
-        return ""
-    blocks = []
+        return []
+    found = []
     for (method,), rows in part.quantiles.group_by("method", maintain_order=True):
         name = str(method)
         told = next((text for text in rows["stands_for"] if text), "nothing: no statistic varies")
@@ -154,25 +154,31 @@ def _intervals(part: MonteCarloPart) -> str:
             f"The intervals stand for: {told}. Paths that at some time lose {100 * part.ruin_loss_frac:g} % of the "
             f"first equity: {ruin}."
         )
-        cells = [_cells(row) for row in rows.iter_rows(named=True) if row["statistic"] in SHOWN]
-        drawn = table(["Statistic", "Observed", "Median", "95 % of paths", "99 % of paths"], cells, numeric=range(1, 5))
-        state = " open" if name in _OPEN else ""
-        heading = escape(_TITLES.get(name, theme.label(name)))
-        blocks.append(
-            f'<details{state}><summary>{heading}</summary><p class="help">{escape(reading)}</p>{drawn}</details>'
-        )
-    return "<h3>Intervals, and what each stands for</h3>" + "".join(blocks)
+        cells = tuple(_cells(row) for row in rows.iter_rows(named=True) if row["statistic"] in SHOWN)
+        heads = ("Statistic", "Observed", "Median", "95 % of paths", "99 % of paths")
+        title = _TITLES.get(name, theme.label(name))
+        found.append((title, reading, Grid(heads, cells, frozenset(range(1, 5))), name in _OPEN))
+    return found
 
 
-def _cells(row: Mapping[str, object]) -> list[str]:
+def _intervals(part: MonteCarloPart) -> str:
+    """Return one table per method, under what its intervals stand for."""
+    blocks = [
+        folded(title, paragraph(reading, "help") + grid(content), is_open)
+        for title, reading, content, is_open in interval_grids(part)
+    ]
+    return "<h3>Intervals, and what each stands for</h3>" + "".join(blocks) if blocks else ""
+
+
+def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
     statistic, unit = str(row["statistic"]), str(row["unit"])
     label = _LABELS.get(statistic, theme.label(statistic)).format(unit=unit)
     name = SHOWN[statistic]
     written = {key: theme.number(row[key], name) for key in _NEEDED[3:9]}  # type: ignore[arg-type]
     if row["note"]:
-        return [escape(label), written["observed"], "", escape(str(row["note"])), ""]
+        return label, written["observed"], "", str(row["note"]), ""
     ends = [f"{written[f'low{c}']} … {written[f'high{c}']}" for c in ("95", "99")]
-    return [escape(label), written["observed"], written["median"], *ends]
+    return label, written["observed"], written["median"], *ends
 
 
 def _probability(share: float) -> str:

@@ -25,7 +25,12 @@ MINUS = "\u2212"
 _FORMATS = (
     (re.compile(r"(deflated|probabilistic)_sharpe$|(^|_)(probability|pbo|psr|dsr|p_?value)$"), "probability"),
     (re.compile(r"(_quote|(^|_)(pnl|expectancy|gross|fees?|slippage|funding))$"), "quote"),
-    (re.compile(r"(^|_)(trades|trips|fills|orders|bars|days|trials|rows|folds|paths|count|rejected|splits)$"), "count"),
+    (
+        re.compile(
+            r"(^|_)(trades|trips|fills|orders|bars|days|trials|rows|folds|paths|count|rejected|splits|liquidations)$"
+        ),
+        "count",
+    ),
     (
         re.compile(
             r"(_frac|(^|_)(return|drawdown|volatility|cagr|share|rate|exposure|exposure_time|c?var_\d+|ulcer_index)(_p\d+)?)$"
@@ -33,7 +38,16 @@ _FORMATS = (
         "percent",
     ),
 )
-_ABBREVIATIONS = {"cagr": "CAGR", "var": "VaR", "cvar": "CVaR", "pnl": "PnL", "pbo": "PBO", "psr": "PSR", "dsr": "DSR"}
+_ABBREVIATIONS = {
+    "cagr": "CAGR",
+    "var": "VaR",
+    "cvar": "CVaR",
+    "pnl": "PnL",
+    "pbo": "PBO",
+    "psr": "PSR",
+    "dsr": "DSR",
+    "spa": "SPA",
+}
 _ABBREVIATIONS |= {name: name.capitalize() for name in ("sharpe", "sortino", "calmar", "omega")}
 _UNITS = {"frac": "", "quote": "(quote)", "bps": "(bps)", "bars": "(bars)", "ns": "(ns)", "ms": "(ms)"}
 
@@ -42,7 +56,8 @@ def template() -> go.layout.Template:
     """Return the one plotly template of the reports."""
     axis = {
         "gridcolor": GRID, "linecolor": GREY, "zerolinecolor": "#9aa5b1", "zerolinewidth": 1, "showline": True,
-        "ticks": "outside", "tickcolor": GREY, "ticklen": 4, "automargin": True, "title": {"standoff": 8},
+        "ticks": "outside", "tickcolor": GREY, "ticklen": 4, "automargin": True,
+        "title": {"standoff": 8, "font": {"size": 13}},
     }  # fmt: skip
     layout = go.Layout(
         font={"family": FONT, "size": 13, "color": INK},
@@ -53,7 +68,7 @@ def template() -> go.layout.Template:
         margin={"l": 64, "r": 24, "t": 56, "b": 48},
         hovermode="x unified",
         hoverlabel={"bgcolor": PAPER, "font": {"family": FONT, "size": 12}},
-        legend={"orientation": "h", "x": 1.0, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0.0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
         xaxis=axis,
         yaxis=axis,
         bargap=0.15,
@@ -93,6 +108,8 @@ def number(value: float | int | None, name: str = "") -> str:
         text = f"{value:,.2f}"
     else:
         text = f"{value:.3g}"
+    if value < 0 and not re.search("[1-9]", text):
+        text = text.removeprefix("-")  # rounded to nothing: no sign is left of it
     return text.replace(",", "\u2009").replace("-", MINUS)
 
 

@@ -103,7 +103,7 @@ _WORDS = {
     ),
     "pbo": (
         "how often the best of one half of the days is below the median on the other",
-        "tell equal skill from none, and has little power",
+        "see a look at the future, nor tell equal skill from none; it has little power",
     ),
     "pbo_p05": ("the same of two thirds of the days, 5th percentile", "be narrow, nor hold the figure itself"),
     "pbo_p95": ("the same of two thirds of the days, 95th percentile", "be narrow, nor hold the figure itself"),

@@ -279,7 +279,8 @@ def test_a_build_is_a_parent_run_with_its_folds_as_children(default_build, tmp_p
         stored = client.download_artifacts(parent.info.run_id, f"trials/{name}/trials.parquet", str(tmp_path))
         assert pl.read_parquet(stored).height == trials
     stored = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "report")}
-    assert stored == {"report/tear_sheet.html", "report/quality"}
+    written = {"report/tear_sheet.html", "report/report.md", "report/daily_record.csv"}
+    assert stored == written | {"report/quality"}
 
 
 def test_more_trials_deflate_the_same_returns_further():

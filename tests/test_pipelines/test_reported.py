@@ -90,7 +90,7 @@ def test_page_and_gate_have_one_cost_share(small_build, words):
     else:
         assert found["cost_share"] == pytest.approx(share, rel=1e-12)  # sums in another order
     shown = "n/a" if np.isnan(share) else f"{100 * share:.1f} %".replace("-", "−")
-    row = words.split("Costs, share of gross gain")[1].split("Search and model")[0]
+    row = words.split("Costs, share of gross gain")[1].split("Daily record")[0]
     assert row.strip().endswith(shown)
     assert f"−{paid['fee']:,.2f}".replace(",", "\u2009") in row
 
@@ -114,7 +114,7 @@ def test_page_says_what_was_seen_and_what_is_counted(small_build, words):
         "seen by no search and no fit of this build; earlier builds and your own looks at it are not counted" in words
     )
     assert "looked at once" not in words
-    assert f"{trials:.0f} trials made in this build" in words
+    assert f"{trials:.0f} trials that the ledger knows of on this market" in words
 
 
 def test_page_carries_the_hashes_of_its_data(small_build, tmp_path, words):
@@ -202,6 +202,43 @@ def test_the_folds_tell_each_parameter_of_the_candidate_that_was_chosen():
     assert found["param.b.enter"].to_list() == [None, 2.0]
     assert found["param.b.exit"].to_list() == [None, 0.5]
     assert "param.a.exit" not in found.columns
+
+
+def test_the_daily_record_leads_from_the_cash_to_the_last_equity_with_every_cost(small_build, words):
+    _, workspace = small_build
+    record = workspace.read_frame("data/reports/daily_record.csv")
+    equity = workspace.read_frame("data/backtest/equity.parquet")
+    figures = workspace.read_json("data/reports/backtest.json")
+    assert record.height == figures["days"]
+    assert record["opening"][0] == 10_000.0
+    assert record["closing"][-1] == equity["equity"][-1]
+    assert record["opening"][1:].to_list() == record["closing"][:-1].to_list()
+    for column, name in (("fees", "fees"), ("slippage", "slippage"), ("funding", "funding"), ("trades", "trades")):
+        assert record[column].sum() == pytest.approx(figures[name], rel=1e-12)  # sums in another order
+    assert record["fills"].sum() == figures["fills"]
+    assert record["turnover"].sum() == pytest.approx(figures["turnover"] * 10_000.0, rel=1e-12)
+    assert record["drawdown_frac"].min() == pytest.approx(figures["max_drawdown"], rel=1e-12)
+    # What was realised and not yet, before fees and funding, is all that equity gained and they did not take.
+    made = float(record["realised"].sum() + record["unrealised_change"].sum())
+    kept = figures["final_equity"] - 10_000.0 + figures["fees"] - figures["funding"] + figures["interest"]
+    assert made == pytest.approx(kept, abs=1e-6)
+    assert record["day"][-1] in words.split("Last 10 days")[1]
+
+
+def test_the_markdown_report_says_what_the_page_says(small_build):
+    _, workspace = small_build
+    told = workspace.read_bytes("data/reports/report.md").decode()
+    gate = workspace.read_frame("data/reports/gate.csv")
+    assert len(told.encode()) < 30_000
+    assert f"{gate['passed'].sum()} of {gate.height} checks met" in told.splitlines()[2]
+    for heading in (
+        "## Gate", "## Key figures", "## Selection among all trials", "### Parameters over the folds", "### Scenarios",
+        "### Worse and worse assumptions", "## Markets without an edge", "## Bar by bar, as live runs it",
+        "## Where it comes from", "### Daily record, by month", "### 95 % intervals",
+    ):  # fmt: skip
+        assert told.count(f"\n{heading}\n") == 1
+    hashes = report._hashes(workspace)
+    assert all(digest in told for digest in hashes.values())
 
 
 def test_intervals_hold_their_figures_and_count_the_trades_of_each_day(small_build):
