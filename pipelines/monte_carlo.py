@@ -28,9 +28,9 @@ from research.validation.resampling import ResamplingReport, resample_trades
 
 # Bands of 99, 95 and 50 % around the median: what a figure draws, and no more.
 FAN_LEVELS = (0.005, 0.025, 0.25, 0.5, 0.75, 0.975, 0.995)
-# What is kept of every path, for the report: name, method and statistic. A total is the same in every order.
+# What is kept of every path, for the report: name, method and statistic.
 KEPT = {
-    "closed_trade_return": ("block", "total"), "closed_trade_drawdown": ("shuffle", "max_drawdown"),
+    "closed_trade_return": ("block", "total"), "closed_trade_drawdown": ("block", "max_drawdown"),
     "execution_return": ("execution", "total"), "execution_drawdown": ("execution", "max_drawdown"),
 }  # fmt: skip
 
@@ -76,13 +76,12 @@ def trade_returns(workspace: Workspace) -> FloatArray:
 
 
 def trade_figures(report: ResamplingReport, drawdown_limit_frac: float) -> dict[str, float]:
-    """Return the figures of resampled trades.
+    """Return the figures of resampled trades, all of blocks.
 
-    Totals are of blocks: neighbouring trades share a market, and drawing them one by one would give intervals of
-    trades that are independent. Drawdowns are of the same trades in another order: their total is theirs, only the way
-    there differs.
+    Neighbouring trades share a market: drawing them one by one, or in another order, gives the intervals of trades that
+    are independent, and breaks up the losing runs that a drawdown is made of.
     """
-    block, shuffle = report["block"], report["shuffle"]
+    block = report["block"]
     low, high = block.interval("total", 0.90)
     factor_low, factor_high = block.interval("profit_factor", 0.90)
     return {
@@ -93,8 +92,8 @@ def trade_figures(report: ResamplingReport, drawdown_limit_frac: float) -> dict[
         "closed_trade_profit_factor_p95": factor_high,
         "closed_trade_loss_probability": float((block.paths["total"].to_numpy() <= 0.0).mean()),
         "closed_trade_ruin_probability": block.probability_of_ruin(report.ruin_loss),
-        "closed_trade_drawdown_p05": shuffle.interval("max_drawdown", 0.90)[0],
-        "closed_trade_drawdown_probability": shuffle.probability_of_drawdown(drawdown_limit_frac),
+        "closed_trade_drawdown_p05": block.interval("max_drawdown", 0.90)[0],
+        "closed_trade_drawdown_probability": block.probability_of_drawdown(drawdown_limit_frac),
     }
 
 

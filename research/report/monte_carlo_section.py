@@ -30,8 +30,6 @@ _TITLES = {
     "replayed_execution": "Orders executed again, one by one",
     "replayed_account": "Orders executed again, a backtest for each path",
 }  # fmt: skip
-# How the trades of a sample were drawn: a total is the same in every order of them.
-_DRAWN = {"closed_trade_return": ", drawn in stretches", "closed_trade_drawdown": ", in another order"}
 # Drawn open: the methods that fans and gate are of; the others are there to be compared with.
 _OPEN = ("block", "replayed_execution", "replayed_account")
 _NEEDED = (
@@ -60,7 +58,8 @@ class MonteCarloPart:
         As :meth:`research.validation.fan.PathsResult.table` of one or more methods, with ``unit`` and
         ``ruin_probability``.
     samples : mapping of str to array
-        Statistic to one value per path.
+        Statistic to one value per path: of orders executed again where its name begins with ``execution``, else of
+        trades drawn in stretches.
     observed : mapping of str to float
         The same statistics without randomness.
 
@@ -132,7 +131,7 @@ def _histograms(part: MonteCarloPart, draw: Draw) -> list[str]:
         is_replayed = name.startswith("execution")
         title = f"{theme.label(name)} over {'replayed' if is_replayed else 'resampled'} paths"
         figure = figures.monte_carlo_hist(values, name, part.observed.get(name), title)
-        of = part.orders if is_replayed else f"{part.trades}{_DRAWN.get(name, '')}"
+        of = part.orders if is_replayed else f"{part.trades}, drawn in stretches"
         drawn.append(draw(f"sample-{k}", figure, f"Of {of}. {reading}"))
     return drawn
 

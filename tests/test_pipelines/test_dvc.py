@@ -78,10 +78,10 @@ def test_a_second_repro_runs_nothing(copy):
 @pytest.mark.parametrize(
     ("override", "reruns"),
     [
-        ("gate.checks.drawdown.threshold=-0.5", ["gate", "report", "publish"]),
+        ("gate.checks.drawdown.threshold=-0.5", ["gate", "controls", "report", "publish"]),
         ("report.title=Another", ["report", "publish"]),
-        ("monte_carlo.block=7", ["monte_carlo", "gate", "report", "publish"]),
-        ("walk_forward.trials=3", ["walk_forward", "monte_carlo", "gate", "report", "publish"]),
+        ("monte_carlo.block=7", ["monte_carlo", "controls", "gate", "report", "publish"]),
+        ("walk_forward.trials=3", ["walk_forward", "monte_carlo", "controls", "gate", "report", "publish"]),
         ("publish.experiment=other", ["publish"]),
     ],
 )
@@ -93,8 +93,7 @@ def test_a_changed_parameter_reruns_what_depends_on_it(copy, override, reruns):
     (copy.folder / "params.yaml").write_bytes(before)
     copy.repro()  # restored from DVC's run cache
     # A stage whose inputs came out the same bytes is skipped: the list is what may run, its head what must.
-    assert ran
-    assert ran[0] == reruns[0]
+    assert reruns[0] in ran
     assert set(ran) <= set(reruns)
     assert (copy.folder / "dvc.lock").read_bytes() == lock
 

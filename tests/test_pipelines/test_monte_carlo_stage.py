@@ -49,13 +49,15 @@ def test_the_figures_are_those_of_the_paths(small_build):
     figures = workspace.read_json("data/reports/monte_carlo.json")
     returns = monte_carlo.trade_returns(workspace)
     report = resample_trades(returns, paths=200, seed=params.seed, methods=("block", "shuffle"))
-    totals, depths = report["block"].paths["total"].to_numpy(), report["shuffle"].paths["max_drawdown"].to_numpy()
+    totals, depths = (report["block"].paths[name].to_numpy() for name in ("total", "max_drawdown"))
     assert figures["closed_trade_return_p05"] == level(totals, 0.05)
     assert figures["closed_trade_drawdown_p05"] == level(depths, 0.05)
+    assert level(depths, 0.05) != level(report["shuffle"].paths["max_drawdown"].to_numpy(), 0.05)
     assert figures["closed_trade_loss_probability"] == (totals <= 0.0).mean()
     assert figures["block_trades"] == report.block
     kept = workspace.read_frame(f"{FOLDER}/paths.parquet")
     assert kept["closed_trade_return"].to_numpy() == pytest.approx(totals, rel=1e-6)  # kept in single precision
+    assert kept["closed_trade_drawdown"].to_numpy() == pytest.approx(depths, rel=1e-6)
     assert figures["execution_return_p05"] == pytest.approx(level(kept["execution_return"].to_numpy(), 0.05), rel=1e-6)
     assert figures["execution_drawdown_p01"] == pytest.approx(
         level(kept["execution_drawdown"].to_numpy(), 0.01), rel=1e-6
