@@ -44,7 +44,7 @@ lint: $(STAMP)     ## style, imports and types
 	$(BIN)/mypy
 
 bench: $(STAMP)    ## each speed claim against its peer, as a table
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python -m benchmarks.run_all
 
 lab: $(STAMP)      ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir notebooks

@@ -10,8 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.sides import COLUMNS, shown
+
 HERE = Path(__file__).resolve().parent
-COLUMNS = ("name", "ours", "peer", "peer_name", "ratio", "unit", "peak_mb", "goal", "met")
+# Calibration is of rates, not of speed, and takes ten minutes; the others are parts of what is run.
+NOT_RUN = {Path(__file__).name, "calibration.py", "traded_studies.py", "sides.py"}
 
 
 def main() -> int:
@@ -20,7 +23,7 @@ def main() -> int:
         table.add_column(column, justify="left" if column in ("name", "peer_name", "unit") else "right")
     failed = 0
     for script in sorted(HERE.glob("*.py")):
-        if script.name == Path(__file__).name:
+        if script.name in NOT_RUN or script.name.startswith("peers_"):
             continue
         done = subprocess.run(
             [sys.executable, "-m", f"benchmarks.{script.stem}"],
@@ -35,15 +38,9 @@ def main() -> int:
         for line in done.stdout.splitlines():
             if line.startswith("{"):
                 row = json.loads(line)
-                table.add_row(*(_shown(row.get(column)) for column in COLUMNS))
+                table.add_row(*(shown(row.get(column)) for column in COLUMNS))
     Console(width=None if sys.stdout.isatty() else 180).print(table)
     return 1 if failed else 0
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 if __name__ == "__main__":

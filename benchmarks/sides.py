@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import resource
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ("name", "ours", "peer", "peer_name", "ratio", "unit", "peak_mb", "goal", "met")
 
 
 def peak_mb() -> float:
@@ -48,10 +51,27 @@ def tell(
 def main(
     arguments: list[str], parts: Mapping[str, Callable[[], None]], sides: Mapping[str, Callable[..., dict[str, Any]]]
 ) -> None:
-    """Run parts by name, or all; or one side, whose finding is printed."""
+    """Run parts by name, or all; or one side, whose finding is printed. ``--markdown`` makes the rows a table."""
     if arguments[:1] == ["side"]:
         side, *given = json.loads(arguments[1])
         print(json.dumps(sides[side](*given)))
         return
-    for name in arguments or parts:
-        parts[name]()
+    named = [name for name in arguments if name != "--markdown"]
+    if len(named) < len(arguments):
+        print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    for name in named or parts:
+        if len(named) == len(arguments):
+            parts[name]()
+            continue
+        with contextlib.redirect_stdout(io.StringIO()) as told:
+            parts[name]()
+        for line in told.getvalue().splitlines():
+            row = json.loads(line)
+            print(f"| {' | '.join(shown(row[column]) for column in COLUMNS)} |", flush=True)
+
+
+def shown(value: object) -> str:
+    """Return a cell of a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)

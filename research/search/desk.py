@@ -75,11 +75,14 @@ class Segment:
         The run's base bars.
     mark, funding : DataFrame or None
         Rows of the run's times; of funding also one row before and one after, which say that no settlement is missing.
+    columns : (n_features, n) array
+        Features of the run's decision rows, each lying in one piece.
     """
 
     bars: pl.DataFrame
     mark: pl.DataFrame | None
     funding: pl.DataFrame | None
+    columns: FloatArray
 
 
 @dataclass
@@ -251,6 +254,7 @@ class Desk:
                 bars=_within(self.bars, begin, end),
                 mark=None if self.mark is None else _within(self.mark, begin, end),
                 funding=None if self.funding is None else _within(self.funding, begin, end, beyond=1),
+                columns=np.ascontiguousarray(self.features[start:stop].T),
             )
         return self._segments[key]
 
@@ -280,7 +284,7 @@ class Desk:
         rule = DecisionRule(candidate.policy_spec(self.spec, params), self.columns)
         segment = self.segment(start, stop)
         score = self.score(predictor, start, stop) if rule.needs_score else np.full(stop - start, np.nan)
-        _, exposure = rule.decide(self.features[start:stop], score)
+        _, exposure = rule.decide_columns(segment.columns, score)
         per_decision = self.decision_ns // self.base_ns
         targets = np.full(segment.bars.height, np.nan)
         targets[per_decision - 1 :: per_decision] = exposure

@@ -307,7 +307,6 @@ def resampled_means(values: FloatArray, block: float, paths: int, seed: int) -> 
     size = max(1, _CELLS // max(n, values.shape[1]))
     for begin in range(0, paths, size):
         positions = stationary_positions(n, min(size, paths - begin), block, generator)
-        drawn = np.zeros((positions.shape[0], n))
-        rows = np.repeat(np.arange(positions.shape[0]), n)
-        np.add.at(drawn, (rows, positions.ravel()), 1.0)
+        positions += n * np.arange(positions.shape[0])[:, None]
+        drawn = np.bincount(positions.ravel(), minlength=positions.size).reshape(positions.shape).astype(np.float64)
         yield drawn @ values / n

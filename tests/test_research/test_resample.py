@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from research.errors import InvalidInput, MisalignedBars, SchemaMismatch
 from research.market import Resampler, on_clock, resample
-from research.market.bars import INTERVALS, NS_PER_MINUTE, TS, conform, interval_ns
+from research.market.bars import INTERVALS, NS_PER_MINUTE, TS, arrays, conform, epoch_ns, interval_ns
 from research.market.resample import resample_bars
 
 MIDNIGHT = 1_704_067_200 * 10**9  # 2024-01-01T00:00Z
@@ -332,3 +332,22 @@ def test_no_bars_close_no_bucket():
     found = resample(make_bars(0), "1m", "5m")
     assert found.is_empty()
     assert found.columns == [*make_bars(1).columns, "bar_count"]
+
+
+@pytest.mark.parametrize("ts_type", [TS, pl.Datetime("ms", "UTC"), pl.Datetime("us")])
+@pytest.mark.parametrize("values", [[1.5, 2.5, float("nan")], [1.5, 2.5, None], [1, 2, None]])
+def test_columns_come_as_arrays_of_their_own(ts_type, values):
+    pieces = [
+        pl.DataFrame({"ts": [0, 60 * 10**9, 120 * 10**9], "x": values}, strict=False).slice(k, 1) for k in range(3)
+    ]
+    frame = pl.concat(pieces, rechunk=False).with_columns(pl.col("ts").cast(TS).cast(ts_type))
+    before = frame.write_csv()
+    ts, (x,) = epoch_ns(frame), arrays(frame, ["x"])
+    np.testing.assert_array_equal(ts, [0, 60 * 10**9, 120 * 10**9])
+    np.testing.assert_array_equal(x, np.array([np.nan if v is None else v for v in values], dtype=np.float64))
+    assert (ts.dtype, x.dtype) == (np.int64, np.float64)
+    for found in (ts, x):
+        assert found.flags.writeable
+        assert found.flags.c_contiguous
+        found[:] = 7
+    assert frame.write_csv() == before
