@@ -1,5 +1,6 @@
 """Backtests of targets and orders on bars, sweeps of them, their results and a second opinion; it trains nothing."""
 
+from research.backtest.combinations import spec_at
 from research.backtest.crosscheck import crosscheck_vectorbt
 from research.backtest.legs import Leg
 from research.backtest.plateau import Plateau, plateau
@@ -21,5 +22,6 @@ __all__ = [
     "plateau",
     "simulate",
     "simulate_portfolio",
+    "spec_at",
     "sweep",
 ]

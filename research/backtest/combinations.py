@@ -101,6 +101,49 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
 
 
+def spec_at(spec: PolicySpec, params: Mapping[str, Any]) -> PolicySpec:
+    """Return the policy of one row of a sweep.
+
+    Parameters
+    ----------
+    spec : PolicySpec
+        That was swept.
+    params : mapping
+        ``features.KEY.PARAM``, ``strategy.PARAM`` and ``sizer.PARAM`` to values.
+
+    Raises
+    ------
+    InvalidInput
+        If a path is another one: what an account is opened with (costs, exits, margin, latency) is no policy's.
+
+    Examples
+    --------
+    >>> features = {"trend": {"feature": "ema_spread", "fast": 12, "slow": 48}}
+    >>> spec = PolicySpec("1m", "5m", features, "threshold", {"score": "trend"}, sizer="fixed")
+    >>> found = spec_at(spec, {"features.trend.fast": 20, "strategy.enter": 1.5})
+    >>> found.features["trend"]["fast"], found.strategy_params, spec.features["trend"]["fast"]
+    (20, {'enter': 1.5}, 12)
+    """
+    features = {key: dict(entry) for key, entry in spec.features.items()}
+    changed: dict[str, dict[str, Any]] = {"strategy": {}, "sizer": {}}
+    for path, value in params.items():
+        section, _, rest = path.partition(".")
+        key, _, param = rest.rpartition(".")
+        if section in changed and rest:
+            changed[section][rest] = value
+        elif section == "features" and key in features:
+            features[key][param] = value
+        else:
+            known = ", ".join(f"features.{key}" for key in features)
+            raise InvalidInput(f"params.{path}", f"must begin with strategy., sizer. or {known}", value)
+    return replace(
+        spec,
+        features=features,
+        strategy_params={**spec.strategy_params, **changed["strategy"]},
+        sizer_params={**spec.sizer_params, **changed["sizer"]},
+    )
+
+
 class Combinations:
     """Resolves rows of a grid against what they vary.
 

@@ -1,17 +1,22 @@
-"""A policy as the function that stresses, ladders and controls trade with: it decides anew each time and fits none."""
+"""Policies as the functions that stresses, ladders and controls trade with: they decide anew each time and fit none."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from research.backtest.combinations import spec_at
 from research.backtest.result import Result
 from research.backtest.simulate import simulate
+from research.backtest.sweep import Sweep
 from research.errors import InvalidInput
 from research.kernel import FloatArray
 from research.market.bars import arrays, epoch_ns
-from research.policy import BAR_INPUTS, Policy
+from research.policy import BAR_INPUTS, Policy, PolicySpec
+from research.predictor import Predictor
 from research.validation.stress_market import Market
 
 
@@ -84,3 +89,41 @@ class PolicyTrade:
             history.bars, targets, instrument=history.instrument, costs=market.costs, funding=history.funding,
             mark=history.mark, unit=history.unit, latency_bars=market.latency_bars, gaps="hold", **self._account,
         )  # fmt: skip
+
+
+class SearchedTrade:
+    """``trade(market)`` of a search: a grid is swept on the market, and the best of it is traded there.
+
+    What a negative control has to be given where the strategy was chosen: a rule that was chosen on one market and is
+    traded on another carries its choice to the first alone, and its p-value is too small.
+
+    Parameters
+    ----------
+    spec : PolicySpec
+        What is swept.
+    grid : mapping of str to sequence
+        Values by path, as :class:`research.backtest.Sweep` takes them; features, strategy and sizer alone.
+    metric : str
+        Column of the sweep's table, the greater the better. Of equal ones the first wins, and the first of all where no
+        combination has a value.
+    **account
+        As for :class:`PolicyTrade`.
+    """
+
+    def __init__(
+        self, spec: PolicySpec, grid: Mapping[str, Sequence[Any]], metric: str = "sharpe", **account: Any
+    ) -> None:
+        self._spec, self._grid, self._metric, self._account = spec, dict(grid), metric, account
+
+    def __call__(self, market: Market) -> Result:
+        """Return the backtest of the best combination on a market."""
+        history = market.reference
+        table = Sweep(
+            history.bars, self._spec, self._grid, instrument=history.instrument, costs=market.costs,
+            funding=history.funding, mark=history.mark, latency_bars=market.latency_bars, **self._account,
+        ).run(progress=False).table  # fmt: skip
+        if self._metric not in table.columns:
+            raise InvalidInput("metric", "must be a column of the sweep's table", self._metric)
+        best = int(np.argmax(np.nan_to_num(table[self._metric].to_numpy(), nan=-np.inf)))
+        chosen = spec_at(self._spec, {path: table[path][best] for path in self._grid})
+        return PolicyTrade(Policy(chosen, Predictor.none()), **self._account)(market)

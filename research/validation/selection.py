@@ -47,7 +47,8 @@ def snooping_figures(
         trials as alike but without skill have one as low; ``loss_probability``, how often the best of one half loses on
         the other; p-values of SPA (consistent) and of the Reality Check, that no trial earns anything;
         ``superior_trials``, how many do at 5 % family-wise (StepM); how many independent trials these are worth beside
-        the spread of their ratios. All NaN where days or trials are too few.
+        the spread of their ratios. All NaN where days or trials are too few. A p-value is at least what so many samples
+        can tell, 1 / (samples + 1): none is 0.
 
     Raises
     ------
@@ -67,10 +68,10 @@ def snooping_figures(
         "pbo": found.pbo,
         "pbo_p05": float(np.quantile(spread, 0.05)),
         "pbo_p95": float(np.quantile(spread, 0.95)),
-        "pbo_p_value": float(np.mean(skilless <= found.pbo)),
+        "pbo_p_value": max(float(np.mean(skilless <= found.pbo)), 1.0 / (samples + 1)),
         "loss_probability": found.probability_of_loss,
-        "spa_p": ability.consistent,
-        "reality_check_p": reality_check(values, paths=paths, seed=seed),
+        "spa_p": max(ability.consistent, 1.0 / (paths + 1)),
+        "reality_check_p": max(reality_check(values, paths=paths, seed=seed), 1.0 / (paths + 1)),
         "superior_trials": float(superior_trials(values, paths=paths, seed=seed).size),
         "effective_trials": effective_trials(values, seed=seed).by_spread,
     }
