@@ -302,7 +302,10 @@ class Stress(_Section):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Stress:
-        taken = sorted({"none", "scenarios", "ruined", "losing", "worst_drawdown", "break_even"} & set(self.scenarios))
+        taken = sorted(
+            {"none", "scenarios", "ruined", "losing", "worst_drawdown", "break_even", "without_effect"}
+            & set(self.scenarios)
+        )
         if taken:
             raise ValueError(f"scenarios must not be called {taken[0]!r}: it is a figure's name")
         return self

@@ -138,7 +138,10 @@ def _stress(workspace: Workspace) -> pl.DataFrame:
 
 def _ladder(workspace: Workspace) -> pl.DataFrame:
     """Return what each level of an assumption came to, with the level at which the gain is gone beside it."""
-    even = workspace.read_frame("data/stress/break_even.parquet").select("assumption", break_even="level")
+    even = workspace.read_frame("data/stress/break_even.parquet")
+    beyond = pl.format("> {}", pl.col("high").cast(pl.Int64))  # still a gain at the highest level looked at
+    level = pl.when(pl.col("level").is_infinite()).then(beyond).otherwise(pl.col("level").round(1).cast(pl.String))
+    even = even.select("assumption", break_even=level)
     names = ("assumption", "level", "net_return", "sharpe", "max_drawdown", "profit_factor", "trades")
     ladder = workspace.read_frame("data/stress/ladder.parquet").select(names)
     return ladder.join(even, on="assumption", how="left", maintain_order="left")
@@ -229,8 +232,8 @@ def _last_days(workspace: Workspace, bars: pl.DataFrame) -> dict[str, Any]:
 def _notes(params: Params, holdout: dict[str, Any]) -> tuple[str, ...]:
     """Return what must be known before the figures."""
     notes = [
-        "The hold-out was seen by no search and no fit of this build; earlier builds and your own looks at it are not "
-        "counted.",
+        "The hold-out was seen by no search and no fit of this build. Earlier builds count as trials where the ledger "
+        "knows them; your own looks at it do not.",
         "Market orders fill at the next base bar's open, spread and slippage against them, at the taker fee.",
         "One account in cross margin at the venue's dated tiers, liquidated when its margin is gone; no stop stands "
         "at the venue.",

@@ -31,16 +31,16 @@ def run(params: Params, workspace: Workspace) -> None:
     market = holdout_market(params, desk)
     trade = trader(params, trained_policy(workspace), workspace.read_bytes("data/backtest/warm_start.bin"))
     asked = params.stress
-    has_funding = market.reference.funding is not None  # a spot market has none to stress
-    wanted = {n: s for n, s in asked.scenarios.items() if has_funding or "funding_spikes" not in s}
-    scenarios = run_stresses(market, wanted, trade)
+    scenarios = run_stresses(market, asked.scenarios, trade, idle="leave out")
+    has_funding = market.reference.funding is not None  # a spot market has none to make worse
     rungs = {name: levels for name, levels in asked.ladder.items() if has_funding or name != "funding_bps"}
     bounds = {name: high for name, high in asked.break_even.items() if has_funding or name != "funding_bps"}
     ladder = assumption_ladder(market, trade, rungs)
     even = break_even_table(market, trade, bounds, tolerance=asked.tolerance)
     for name, frame in (("scenarios", scenarios), ("ladder", ladder), ("break_even", even)):
         workspace.write_frame(f"data/stress/{name}.parquet", frame)
-    workspace.write_json(f"{REPORTS}/stress.json", figures(scenarios, even))
+    idle = [name for name in asked.scenarios if name not in scenarios["scenario"]]
+    workspace.write_json(f"{REPORTS}/stress.json", figures(scenarios, even) | {"without_effect": idle})
     shown = scenarios.select("scenario", "net_return", "max_drawdown").fill_nan(None)
     workspace.write_frame(f"{REPORTS}/stress.csv", shown)
 
@@ -87,6 +87,7 @@ def trader(params: Params, policy: Policy, warm_start: bytes) -> PolicyTrade:
 def figures(scenarios: pl.DataFrame, even: pl.DataFrame) -> dict[str, object]:
     """Return the figures of each scenario, the worst of them, and the break-even levels.
 
+    A scenario that would change nothing here (five times no slippage) has none: a check that asks for it is not met.
     ``ruined`` counts scenarios that ended in liquidation or ruin; an infinite level is one beyond the range looked at.
     """
     told: dict[str, object] = {

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 COSTS = ("fee", "slippage", "funding")
 CAUTION = (
     "Neither the deflated Sharpe ratio nor PBO can see a leak: a strategy that reads tomorrow's prices passes both. "
-    "PBO has little power besides: it seldom refuses a choice without skill, and a high one says as well that all "
-    "trials are equally good."
+    "PBO has little power besides: on noise it lies anywhere between 0.2 and 0.8, one good trial among many hardly "
+    "moves it, and a high one says as well that all trials are equally good."
 )
 DISCLAIMER = (
     "Simulated results on past prices. They say what these rules would have done under the costs listed here, "

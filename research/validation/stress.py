@@ -22,6 +22,7 @@ from research.validation import stress_terms as terms
 from research.validation.stress_market import Market
 
 Trade = Callable[[Market], Result]
+NO_EFFECT = "has no effect"  # how the rule begins where a stress would change nothing
 Scenarios = Mapping[str, Mapping[str, Mapping[str, Any]]]
 FLOWS = ("volume", "turnover", "trade_count", "taker_buy_volume")
 
@@ -123,9 +124,7 @@ def stress(market: Market, stresses: Mapping[str, Mapping[str, Any]]) -> Market:
     return market
 
 
-def run_stresses(
-    market: Market, scenarios: Mapping[str, Mapping[str, Mapping[str, Any]]], trade: Trade
-) -> pl.DataFrame:
+def run_stresses(market: Market, scenarios: Scenarios, trade: Trade, *, idle: str = "refuse") -> pl.DataFrame:
     """Trade a market as it is and under each scenario.
 
     Parameters
@@ -136,6 +135,9 @@ def run_stresses(
     trade : callable
         ``trade(market)`` decides on the market's bars, features computed on them, and returns the backtest with the
         market's costs, latency, instruments, mark, funding and ``unit``; ``gaps="hold"`` where data may be missing.
+    idle : str
+        What becomes of a scenario that would have no effect on this market, such as five times no slippage, or funding
+        on a spot market: ``refuse``, or ``leave out``, so that it has no row.
 
     Returns
     -------
@@ -149,11 +151,13 @@ def run_stresses(
     Raises
     ------
     InvalidInput
-        As :func:`stress`, and if a scenario is called ``none``. What ``trade`` raises is raised with the scenario's
-        name.
+        As :func:`stress`, if a scenario is called ``none``, or ``idle`` is another word. What ``trade`` raises is
+        raised with the scenario's name.
     """
     if "none" in scenarios:
         raise InvalidInput("scenarios.none", "is the name of the market as it is")
+    if idle not in ("refuse", "leave out"):
+        raise InvalidInput("idle", "must be refuse or leave out", idle)
     plain = trade(market)
     known = market.with_held(plain)
     first = figures(plain)
@@ -162,6 +166,9 @@ def run_stresses(
         try:
             found = figures(trade(stress(known, stresses)))
         except Exception as error:
+            is_idle = isinstance(error, InvalidInput) and error.rule.startswith(NO_EFFECT)
+            if is_idle and idle == "leave out":
+                continue
             error.add_note(f"under scenario {name}")
             raise
         rows.append({"scenario": name, "stresses": json.dumps(stresses)} | found)

@@ -47,7 +47,7 @@ def reversed_correlations(market: Market, strength: float) -> Market:
     Correlations among the others are as they were at strength 1.
     """
     if len(market.symbols) < 2:
-        rule = "needs at least two symbols: with one there is no correlation and it has no effect"
+        rule = "has no effect: needs at least two symbols, with one there is no correlation"
         raise InvalidInput("correlations", rule, len(market.symbols))
     rows = common_rows(market)
     if rows.size < 3:

@@ -484,6 +484,19 @@ def test_liquidity_is_withdrawn_and_fills_are_capped(market):
 
 
 # ----------------------------------------------------------------- results
+def test_what_changes_nothing_is_refused_or_left_out_and_never_withstood(market):
+    free = replace(only(market), costs=Costs(half_spread_bps=1.0))
+    asked = {"dear": {"slippage": {"factor": 5.0}}, "wide": {"spread": {"factor": 5.0}}}
+    with pytest.raises(InvalidInput, match="has no effect"):
+        run_stresses(free, asked, hourly)
+    table = run_stresses(free, asked, hourly, idle="leave out")
+    assert table["scenario"].to_list() == ["none", "wide"]
+    with pytest.raises(InvalidInput, match="idle must be refuse or leave out"):
+        run_stresses(free, asked, hourly, idle="ignore")
+    with pytest.raises(InvalidInput, match="factor"):  # a mistake is not idle
+        run_stresses(free, {"wrong": {"fees": {"factor": 0.5}}}, hourly, idle="leave out")
+
+
 def test_scenarios_are_told_against_the_market_as_it_is(market):
     part = only(market)
     runs = {
