@@ -170,7 +170,7 @@ def test_what_is_wrong_is_named(market, stresses, named):
 @pytest.mark.parametrize(
     ("stresses", "named"),
     [
-        ({"correlations": {}}, "correlations needs at least two symbols"),
+        ({"correlations": {}}, "needs at least two symbols"),
         ({"slippage": {}}, "slippage.factor has no effect"),
         ({"spread": {}}, "spread.factor has no effect"),
         ({"spread": {"share": 0.1}}, "spread.factor has no effect"),
