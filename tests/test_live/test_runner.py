@@ -212,6 +212,7 @@ def test_a_row_missing_from_the_reference_of_those_days_is_a_difference(promoted
     assert "orders" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # the whole hold-out once more, bar by bar
 def test_another_state_after_the_holdout_is_a_difference(promoted, tmp_path, capsys):
     _, workspace, _ = promoted
     bundle, _ = load_bundle("sol-intraday@champion", workspace.root / "models/promoted")

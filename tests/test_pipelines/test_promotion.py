@@ -176,8 +176,8 @@ def test_trials_of_other_builds_on_the_same_data_count_as_well(promoted, monkeyp
     assert tracking.aliases(params.publish.model)["champion"] == version
 
 
-def test_what_was_tried_by_hand_counts_for_gate_and_promotion(default_build, monkeypatch, tmp_path):
-    params, built = default_build
+def test_what_was_tried_by_hand_counts_for_gate_and_promotion(small_build, tmp_path):
+    params, built = small_build
     workspace = Workspace(tmp_path)
     shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
     before = gate.selection(params, workspace)
@@ -188,19 +188,22 @@ def test_what_was_tried_by_hand_counts_for_gate_and_promotion(default_build, mon
     told = record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns))
     assert told.count() == 30
     after = gate.selection(params, workspace)
-    assert (before["selection.trials"], after["selection.trials"]) == (620, 650)
+    own = sum(built.read_frame(f"data/{stage}/trials.parquet").height for stage in ("search", "walk_forward"))
+    assert (before["selection.trials"], after["selection.trials"]) == (own, own + 30)
     # They were on the search's own days: the best is judged among them as well, and ratios lie further apart.
     assert after["selection.expected_maximum_sharpe"] > before["selection.expected_maximum_sharpe"]
     assert after["selection.deflated_sharpe"] < before["selection.deflated_sharpe"]
     record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns))
-    assert gate.selection(params, workspace) == after  # another look at the same trials
+    again = gate.selection(params, workspace)  # another look at the same trials
+    assert [n for n, v in again.items() if v != after[n] and not (np.isnan(v) and np.isnan(after[n]))] == []
 
 
-def test_a_strategy_without_skill_does_not_pass_by_forgetting_its_trials(default_build, tmp_path):
-    params, built = default_build
+def test_a_strategy_without_skill_does_not_pass_by_forgetting_its_trials(small_build, tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "snooping_figures", lambda *unused, **unused_too: {})  # of 400 trials: ten seconds
+    params, built = small_build
     workspace = Workspace(tmp_path)
     shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
-    days = built.read_frame("data/search/returns.parquet")["day"]
+    days = pl.Series("day", np.arange("2024-01-05", "2024-07-05", dtype="datetime64[D]"))
     noise = np.random.default_rng(2).normal(0.0, 0.02, (days.len(), 400))
     best = noise[:, int(np.argmax(noise.mean(axis=0) / noise.std(axis=0)))]
     own = TrialLedger(workspace.read_frame("data/search/ledger.parquet"))
@@ -208,7 +211,11 @@ def test_a_strategy_without_skill_does_not_pass_by_forgetting_its_trials(default
     alone = TrialLedger()
     for k in range(2):
         alone.add(
-            Study("luck", name["data_hash"], name["window"]), {"k": k}, source="manual", returns=noise[:, k], days=days
+            Study("luck", name["data_hash"], "2024-01-05/2024-07-04"),
+            {"k": k},
+            source="manual",
+            returns=noise[:, k],
+            days=days,
         )
     for stage in ("search", "walk_forward"):
         workspace.write_frame(f"data/{stage}/ledger.parquet", alone.frame)
