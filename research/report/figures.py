@@ -424,7 +424,7 @@ def trials_scatter(trials: pl.DataFrame, title: str = "Trials of the search (in 
             hovertemplate="%{y:.3f}",
         )  # fmt: skip
     best = np.fmax.accumulate(np.where(np.isfinite(values), values, -np.inf))
-    known = np.isfinite(best) & (np.diff(best, prepend=-np.inf, append=np.inf)[:-1] > 0)  # the steps alone
+    known = np.isfinite(best) & (best > np.concatenate(([-np.inf], best[:-1])))  # the steps alone
     known[-1] = np.isfinite(best[-1])
     figure.add_scatter(
         x=number[known], y=best[known], name="best so far", mode="lines",

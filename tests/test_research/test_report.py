@@ -539,3 +539,11 @@ def test_markdown_of_hostile_text_opens_nothing():
     assert re.search(r"(?<!\\)\[x", told) is None
     for table in tables_of(told):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+
+
+def test_a_search_in_which_nothing_traded_is_drawn_without_a_best():
+    drawn = figures.trials_scatter(pl.DataFrame({"value": [np.nan, np.nan, np.nan], "candidate": ["a", "a", "b"]}))
+    best = next(trace for trace in drawn.data if trace.name == "best so far")
+    assert len(best.y) == 0
+    rising = figures.trials_scatter(pl.DataFrame({"value": [np.nan, 1.0, 0.5, 2.0]}))
+    assert list(next(trace for trace in rising.data if trace.name == "best so far").y) == [1.0, 2.0]
