@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipelines.params import GateCheck, Params
-from pipelines.trial_ledger import all_trials, build_ledger
+from pipelines.trial_ledger import all_trials
 from pipelines.workspace import REPORTS, Workspace, flat, stage_main
 from research.kernel import FloatArray
 from research.metrics.inference import deflated_sharpe_ratio, expected_maximum_sharpe, sharpe_moments
 from research.metrics.returns import DAYS_PER_YEAR
 from research.validation import Check, GateVerdict, evaluate_gate
 from research.validation.selection import snooping_figures
+from research.validation.trial_ledger import TrialLedger
 
 _DAILY, _LEDGERS = "data/search/daily.parquet", tuple(f"data/{s}/ledger.parquet" for s in ("search", "walk_forward"))
 _INTERVALS = "data/backtest/intervals.json"
@@ -52,14 +53,20 @@ def selection(params: Params, workspace: Workspace, at_least: int = 0) -> dict[s
     """Return the figures of the choice among all trials: counted in the ledger, not told by the winner.
 
     Every trial on the traded market counts: of this build's search and walk-forward, of earlier builds, other parameter
-    files, sweeps and notebooks that told the ledger. Those on the search's own days and series say how far apart ratios
-    without skill lie, and among them the overfitting and the best are judged. ``at_least`` is a number of trials known
-    from elsewhere.
+    files, sweeps and notebooks that told the ledger. How far apart ratios without skill lie is the wider of what this
+    build's search and what all trials on its days and series say, so that telling near copies lowers no hurdle;
+    overfitting and the best are judged among the search's own, which the choice was made of. ``at_least`` is a number
+    of trials known from elsewhere.
     """
-    known, own = all_trials(params, workspace), build_ledger(workspace).frame.row(0, named=True)
-    rivals = known.select(data_hash=own["data_hash"], window=own["window"])
+    known, own = all_trials(params, workspace), TrialLedger(workspace.read_frame(_LEDGERS[0]))
+    study = own.frame.row(0, named=True)
+    rivals = known.select(data_hash=study["data_hash"], window=study["window"])
+    told = max((own, rivals), key=lambda ledger: -1.0 if math.isnan(v := ledger.sharpe_variance()) else v)
+    has_returns = ((own.frame["state"] == "complete") & own.frame["returns"].is_not_null()).any()
+    tried = own.returns_matrix().values if has_returns else np.empty((0, 0))
+    snooped = snooping_figures(tried, seed=params.seed)
     daily, count = workspace.read_frame(_DAILY)["ret"].to_numpy(), max(known.count(), at_least)
-    figures = selection_figures(daily, rivals.sharpes(), count)
+    figures = selection_figures(daily, told.sharpes(), count)
     has_returns = (rivals.frame["state"] == "complete").any()
     tried = rivals.returns_matrix().values if has_returns else np.empty((0, 0))
     snooped = snooping_figures(tried, seed=params.seed)

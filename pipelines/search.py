@@ -22,14 +22,13 @@ def run(params: Params, workspace: Workspace) -> None:
         desk, candidates(params), desk.first_row, holdout_start(params, desk.n_rows),
         trials=search.trials, folds=search.folds, sampler=search.sampler, seed=params.seed, progress=True,
     )  # fmt: skip
+    series = series_name(params, desk.bars, desk.mark, desk.funding)
+    ledger = told_trials(params, desk, series, best.trials, best.returns)
+    ledger_folder(workspace).append(ledger)  # before anything of it can be read
+    workspace.write_frame("data/search/ledger.parquet", ledger.frame)
     workspace.write_frame("data/search/trials.parquet", best.trials)
     workspace.write_frame("data/search/daily.parquet", pl.DataFrame({"ret": best.daily}))
     workspace.write_frame("data/search/returns.parquet", best.returns)
-    ledger = told_trials(
-        params, desk, series_name(params, desk.bars, desk.mark, desk.funding), best.trials, best.returns
-    )
-    workspace.write_frame("data/search/ledger.parquet", ledger.frame)
-    ledger_folder(workspace).append(ledger)
     workspace.write_json("data/search/choice.json", {"candidate": best.candidate.name, "params": best.params})
     figures = {"trials": best.trials.height, "best_sharpe_in_sample": best.value, "candidate": best.candidate.name}
     workspace.write_json(f"{REPORTS}/search.json", figures)

@@ -148,9 +148,9 @@ def _sync(folder: Path) -> None:
 
 
 def market_name(params: Params) -> str:
-    """Return what is traded, as the ledger names it; all trials on it count together, whatever the days."""
+    """Return what is traded, as the ledger names it; all trials on it count together, whatever the days and clocks."""
     market = params.market
-    return "/".join((market.venue, market.market, market.symbol, market.base_interval))
+    return "/".join((market.venue, market.market, market.symbol))
 
 
 def build_ledger(workspace: Workspace) -> TrialLedger:

@@ -78,7 +78,7 @@ def told_trials(params: Params, desk: Desk, series: str, trials: pl.DataFrame, r
 
 def record_trials(
     params: Params, workspace: Workspace, strategy: str, tried: list[Mapping[str, Any]], returns: pl.DataFrame, *,
-    source: str = "manual", terms: object = None,
+    terms: object, source: str = "manual",
 ) -> TrialLedger:  # fmt: skip
     """Append what was tried outside of the pipeline (a notebook, a sweep, an evolution) to the workspace's ledger.
 
@@ -92,12 +92,13 @@ def record_trials(
     tried : list of mapping
         Parameters of each trial; :func:`research.validation.trial_identity.params_of` has those of a table.
     returns : DataFrame
-        ``day`` and a column for each trial, named by its place in ``tried``: ``daily`` of a sweep. A column that is
-        absent is a trial that failed to give any.
+        ``day`` and a column for each trial, named by its place in ``tried``: ``daily`` of a sweep. A trial whose column
+        is absent is one that failed: it counts, and is in no matrix.
+    terms : object
+        Plain values of what else decides the outcome: costs, account, features. Two sweeps of one grid under other
+        terms are other trials.
     source : str
         ``manual``, ``sweep``, ``optuna`` or ``deap``.
-    terms : object, optional
-        Plain values of what else decides the outcome: costs, account, features.
 
     Returns
     -------
@@ -112,7 +113,8 @@ def record_trials(
     series = series_name(params, *traded_series(params, workspace))
     window = _window(returns["day"])
     told = TrialLedger()
-    told.add_table(Study(strategy, series, window), tried, source=source, costs=terms, returns=returns)
+    states = ["complete" if str(k) in returns.columns else "failed" for k in range(len(tried))]
+    told.add_table(Study(strategy, series, window), tried, source=source, states=states, costs=terms, returns=returns)
     ledger_folder(workspace).append(told)
     return told
 

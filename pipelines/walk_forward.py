@@ -53,6 +53,7 @@ def run(params: Params, workspace: Workspace) -> None:
             seed=params.seed + 1_000 * (fold.index + 1),
         )
         told[fold.index] = told_trials(params, desk, series, best.trials, best.returns)
+        ledger_folder(workspace).append(told[fold.index])  # fold by fold: a run that is killed has tried what it tried
         return {"candidate": best.candidate.name, "params": best.params, "value": best.value}, best.trials
 
     def evaluate(choice: Mapping[str, Any], fold: Fold) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -71,7 +72,6 @@ def run(params: Params, workspace: Workspace) -> None:
     judged = fold_plateaus(outcome.trials, within=("candidate",))
     ledger = TrialLedger().merge(*(told[fold.index] for fold in folds))
     workspace.write_frame("data/walk_forward/ledger.parquet", ledger.frame)
-    ledger_folder(workspace).append(ledger)
     workspace.write_frame("data/walk_forward/returns.parquet", outcome.returns)
     workspace.write_frame("data/walk_forward/trials.parquet", outcome.trials)
     workspace.write_frame("data/walk_forward/trades.parquet", pl.concat(outcome.trades.values()))

@@ -64,7 +64,8 @@ def triple_barrier(
     DataFrame
         ``start``, ``end`` (row of the touch), ``touched`` (``upper``, ``lower``, ``vertical``), ``ret`` (simple return
         of the position there, at the last known close) and ``label``: 1 where the upper barrier was met, -1 the lower,
-        0 the vertical. Events whose vertical barrier lies beyond the last row are left out: their label is not known.
+        0 the vertical. Events whose vertical barrier lies beyond the last row, or that no known close follows within
+        the horizon, are left out: their label is not known.
 
     Raises
     ------
@@ -113,12 +114,13 @@ def triple_barrier(
     lower = unit * loss if loss > 0.0 else np.full(rows.size, np.inf)
     end, touched, earned = np.empty_like(rows), np.empty_like(rows), np.empty(rows.size)
     first_touch(prices, rows, rows + horizon, upper, lower, sides, end, touched, earned)
-    return pl.DataFrame(
+    found = pl.DataFrame(
         {
             "start": rows, "end": end, "touched": pl.Series([TOUCHED[k] for k in touched], dtype=pl.String),
             "ret": earned, "label": np.array([0, 1, -1], np.int64)[touched],
         }
     )  # fmt: skip
+    return found.filter(pl.col("ret").is_not_nan())
 
 
 def label_uniqueness(start: ArrayLike, end: ArrayLike, n_rows: int) -> FloatArray:

@@ -74,9 +74,9 @@ def kelly_fraction(p_win: float, gain: float = 1.0, loss: float = 1.0) -> float:
 def kelly_growth(fraction: float, p_win: float, gain: float = 1.0, loss: float = 1.0) -> float:
     r"""Return the expected log growth of wealth per bet, :math:`p \ln(1 + g f) + (1 - p) \ln(1 - l f)`.
 
-    Minus infinity where a loss takes everything.
+    Minus infinity where an outcome takes everything: a loss, or, bet against, a gain.
     """
-    if fraction * loss >= 1.0 and p_win < 1.0:
+    if (fraction * loss >= 1.0 and p_win < 1.0) or (fraction * gain <= -1.0 and p_win > 0.0):
         return -math.inf
     won = p_win * math.log1p(gain * fraction) if p_win > 0.0 else 0.0
     return won + ((1.0 - p_win) * math.log1p(-loss * fraction) if p_win < 1.0 else 0.0)

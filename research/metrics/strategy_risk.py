@@ -88,7 +88,7 @@ def precision_needed(target_sharpe: float, bets: float, gain: float = 1.0, loss:
     return (-b + math.copysign(root, target_sharpe if target_sharpe != 0.0 else 1.0)) / (2.0 * a)
 
 
-def failure_probability(returns: ArrayLike, bets: float, target_sharpe: float, years: float = 2.0) -> float:
+def failure_probability(returns: ArrayLike, bets: float, target_sharpe: float, years: float | None = None) -> float:
     """Return how likely a strategy's true precision is below the one that the ratio needs.
 
     Parameters
@@ -99,10 +99,10 @@ def failure_probability(returns: ArrayLike, bets: float, target_sharpe: float, y
         In a year.
     target_sharpe : float
         Yearly.
-    years : float
-        Over which the precision is observed: it is taken as normal around the sample's, its variance
-        ``p (1 - p) / (bets * years)``. The book's snippet has ``p (1 - p)`` as a deviation, whatever the number of
-        bets.
+    years : float, optional
+        The precision is taken as normal around the sample's, with the variance ``p (1 - p) / n`` of the n bets seen; of
+        ``bets * years`` bets where it is asked what so many years would show. (The book's snippet has ``p (1 - p)`` as
+        a deviation, whatever the number of bets.)
 
     Raises
     ------
@@ -114,10 +114,11 @@ def failure_probability(returns: ArrayLike, bets: float, target_sharpe: float, y
     values = finite_series(returns, "returns")
     won, lost = values[values > 0.0], values[values <= 0.0]
     _require(won.size > 0 and lost.size > 0, "returns", "must have gains and losses", [won.size, lost.size])
-    _require(math.isfinite(years) and years > 0.0, "years", "must be positive", years)
+    _require(years is None or (math.isfinite(years) and years > 0.0), "years", "must be positive", years)
     precision = won.size / values.size
     needed = precision_needed(target_sharpe, bets, float(won.mean()), float(lost.mean()))
-    deviation = math.sqrt(precision * (1.0 - precision) / (bets * years))
+    seen = float(values.size) if years is None else bets * years
+    deviation = math.sqrt(precision * (1.0 - precision) / seen)
     return float(ndtr((needed - precision) / deviation))
 
 

@@ -137,7 +137,8 @@ def run_stresses(market: Market, scenarios: Scenarios, trade: Trade, *, idle: st
         market's costs, latency, instruments, mark, funding and ``unit``; ``gaps="hold"`` where data may be missing.
     idle : str
         What becomes of a scenario that would have no effect on this market, such as five times no slippage, or funding
-        on a spot market: ``refuse``, or ``leave out``, so that it has no row.
+        on a spot market: ``refuse``, or ``leave out``: of several stresses those that have one are applied, and a
+        scenario of which none has is without a row.
 
     Returns
     -------
@@ -164,17 +165,39 @@ def run_stresses(market: Market, scenarios: Scenarios, trade: Trade, *, idle: st
     rows = [{"scenario": "none", "stresses": "{}"} | first]
     for name, stresses in scenarios.items():
         try:
-            found = figures(trade(stress(known, stresses)))
+            stressed, applied = stress(known, stresses), stresses
+        except InvalidInput as error:
+            if idle == "refuse" or not error.rule.startswith(NO_EFFECT):
+                error.add_note(f"under scenario {name}")
+                raise
+            stressed, applied = _what_works(known, stresses)
+        if stresses and not applied:
+            continue
+        try:
+            found = figures(trade(stressed))
         except Exception as error:
-            is_idle = isinstance(error, InvalidInput) and error.rule.startswith(NO_EFFECT)
-            if is_idle and idle == "leave out":
-                continue
             error.add_note(f"under scenario {name}")
             raise
-        rows.append({"scenario": name, "stresses": json.dumps(stresses)} | found)
+        rows.append({"scenario": name, "stresses": json.dumps(applied)} | found)
     table = pl.DataFrame(rows)
     compared = ("net_return", "sharpe", "max_drawdown")
     return table.with_columns([(pl.col(name) - first[name]).alias(f"{name}_change") for name in compared])
+
+
+def _what_works(
+    market: Market, stresses: Mapping[str, Mapping[str, Any]]
+) -> tuple[Market, dict[str, Mapping[str, Any]]]:  # fmt: skip
+    """Return the market under those of the stresses that have an effect on it, and these."""
+    applied: dict[str, Mapping[str, Any]] = {}
+    for name, params in stresses.items():
+        try:
+            market = stress(market, {name: params})
+        except InvalidInput as error:
+            if not error.rule.startswith(NO_EFFECT):
+                raise
+        else:
+            applied[name] = params
+    return market, applied
 
 
 def figures(result: Result) -> dict[str, float]:

@@ -52,8 +52,11 @@ def dearer_fees(market: Market, factor: float) -> Market:
         maker_fee_bps=None if costs.maker_fee_bps is None else worse(costs.maker_fee_bps),
         fee_schedule=tuple((start, worse(taker), worse(maker)) for start, taker, maker in costs.fee_schedule),
     )
+    charged = {name: charging(part.instrument) for name, part in market.symbols.items()}
+    if told == costs and all(charged[name] == part.instrument for name, part in market.symbols.items()):
+        raise InvalidInput("fees.factor", "has no effect: there are no fees to multiply", factor)
     return replace(market, costs=told).with_histories(
-        {name: replace(part, instrument=charging(part.instrument)) for name, part in market.symbols.items()}
+        {name: replace(part, instrument=charged[name]) for name, part in market.symbols.items()}
     )
 
 

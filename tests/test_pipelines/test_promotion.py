@@ -185,7 +185,7 @@ def test_what_was_tried_by_hand_counts_for_gate_and_promotion(small_build, tmp_p
     noise = np.random.default_rng(1).normal(0.0, 0.02, (days.len(), 30))
     columns = {str(k): np.ascontiguousarray(noise[:, k]) for k in range(30)}
     tried = [{"length": k} for k in range(30)]
-    told = record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns))
+    told = record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns), terms={})
     assert told.count() == 30
     after = gate.selection(params, workspace)
     own = sum(built.read_frame(f"data/{stage}/trials.parquet").height for stage in ("search", "walk_forward"))
@@ -193,9 +193,28 @@ def test_what_was_tried_by_hand_counts_for_gate_and_promotion(small_build, tmp_p
     # They were on the search's own days: the best is judged among them as well, and ratios lie further apart.
     assert after["selection.expected_maximum_sharpe"] > before["selection.expected_maximum_sharpe"]
     assert after["selection.deflated_sharpe"] < before["selection.deflated_sharpe"]
-    record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns))
+    record_trials(params, workspace, "by hand", tried, pl.DataFrame({"day": days} | columns), terms={})
     again = gate.selection(params, workspace)  # another look at the same trials
     assert [n for n, v in again.items() if v != after[n] and not (np.isnan(v) and np.isnan(after[n]))] == []
+
+
+def test_near_copies_told_to_the_ledger_lower_no_hurdle(small_build, tmp_path):
+    params, built = small_build
+    workspace = Workspace(tmp_path)
+    shutil.copytree(built.root, tmp_path, dirs_exist_ok=True)
+    before = gate.selection(params, workspace)
+    returns = built.read_frame("data/search/returns.parquet")
+    base = np.random.default_rng(3).normal(0.0, 0.02, returns.height)
+    copies = {str(k): base + 1e-6 * np.random.default_rng(k).normal(size=returns.height) for k in range(50)}
+    tried = [{"copy": k} for k in range(50)]
+    record_trials(params, workspace, "copies", tried, pl.DataFrame({"day": returns["day"]} | copies), terms={})
+    part = pl.DataFrame({"day": returns["day"][:5], "0": [0.01, 0.0, 0.02, -0.01, 0.0]})
+    record_trials(params, workspace, "short", [{"days": 5}], part, terms={})
+    after = gate.selection(params, workspace)
+    assert after["selection.trials"] == before["selection.trials"] + 51
+    assert after["selection.deflated_sharpe"] < before["selection.deflated_sharpe"]
+    for name in ("pbo", "spa_p", "effective_trials"):  # among the search's own, on all of its days
+        assert np.array_equal(after[f"selection.{name}"], before[f"selection.{name}"], equal_nan=True)
 
 
 def test_a_strategy_without_skill_does_not_pass_by_forgetting_its_trials(small_build, tmp_path, monkeypatch):
@@ -224,7 +243,7 @@ def test_a_strategy_without_skill_does_not_pass_by_forgetting_its_trials(small_b
     forgotten = gate.selection(params, workspace)["selection.deflated_sharpe"]
     columns = {str(k): np.ascontiguousarray(noise[:, k]) for k in range(400)}
     tried = [{"k": k} for k in range(400)]
-    record_trials(params, workspace, "luck", tried, pl.DataFrame({"day": days} | columns), source="sweep")
+    record_trials(params, workspace, "luck", tried, pl.DataFrame({"day": days} | columns), terms={}, source="sweep")
     counted = gate.selection(params, workspace)["selection.deflated_sharpe"]
     assert forgotten > 0.95
     assert counted < 0.8

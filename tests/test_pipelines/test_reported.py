@@ -110,9 +110,7 @@ def test_equity_on_the_page_begins_at_the_cash(small_build):
 def test_page_says_what_was_seen_and_what_is_counted(small_build, words):
     _, workspace = small_build
     trials = workspace.read_json("data/reports/gate.json")["selection.trials"]
-    assert (
-        "seen by no search and no fit of this build; earlier builds and your own looks at it are not counted" in words
-    )
+    assert "seen by no search and no fit of this build. Earlier builds count as trials" in words
     assert "looked at once" not in words
     assert f"{trials:.0f} trials that the ledger knows of on this market" in words
 

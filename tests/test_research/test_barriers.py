@@ -53,6 +53,7 @@ def test_a_path_by_hand(start, target, horizon, profit, expected):
 
 def test_gaps_meet_no_barrier_and_unknown_labels_are_left_out():
     close = [100.0, np.nan, 100.0, np.nan, 111.0, 100.0]
+    assert triple_barrier([100.0, np.nan, np.nan, 100.0], [0], 0.1, horizon=2).height == 0
     found = triple_barrier(close, [0, 2, 5], 0.1, horizon=3)
     assert found.rows() == [(0, 3, "vertical", 0.0, 0), (2, 4, "upper", pytest.approx(0.11), 1)]
 

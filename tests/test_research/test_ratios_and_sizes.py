@@ -139,8 +139,11 @@ def test_precision_bets_and_ratio_are_each_others_inverse(precision, bets, gain,
 def test_a_strategy_fails_as_often_as_its_precision_is_too_low():
     rng = np.random.default_rng(5)
     returns = np.where(rng.random(4_000) < 0.55, 0.01, -0.01)
-    often = strategy_risk.failure_probability(returns, 400.0, 3.0)
-    seldom = strategy_risk.failure_probability(returns, 400.0, 1.0)
+    often = strategy_risk.failure_probability(returns, 400.0, 3.0, years=2.0)
+    seldom = strategy_risk.failure_probability(returns, 400.0, 1.0, years=2.0)
+    few = [0.01, 0.01, -0.01, 0.01, 0.01, -0.01]
+    assert strategy_risk.failure_probability(few, 5_000.0, 2.0) > 0.01  # six bets are no certainty
+    assert bet_sizing.kelly_growth(-1.0, 0.4) == -math.inf
     needed = strategy_risk.precision_needed(3.0, 400.0, 0.01, -0.01)
     seen = rng.binomial(800, float((returns > 0).mean()), 200_000) / 800
     assert often == pytest.approx(float((seen < needed).mean()), abs=0.02)

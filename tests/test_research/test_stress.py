@@ -491,6 +491,13 @@ def test_what_changes_nothing_is_refused_or_left_out_and_never_withstood(market)
         run_stresses(free, asked, hourly)
     table = run_stresses(free, asked, hourly, idle="leave out")
     assert table["scenario"].to_list() == ["none", "wide"]
+    both = run_stresses(free, {"both": {**asked["dear"], **asked["wide"]}}, hourly, idle="leave out")
+    assert both["stresses"][1] == '{"spread": {"factor": 5.0}}'
+    assert both["net_return"][1] == table["net_return"][1]
+    terms = tuple(replace(t, taker_fee_bps=0.0, maker_fee_bps=0.0) for t in free.reference.instrument.terms)
+    waived = replace(free.reference, instrument=replace(free.reference.instrument, terms=terms))
+    with pytest.raises(InvalidInput, match="there are no fees to multiply"):
+        stress(replace(free, symbols={"SOLUSDT": waived}), {"fees": {"factor": 2.0}})
     with pytest.raises(InvalidInput, match="idle must be refuse or leave out"):
         run_stresses(free, asked, hourly, idle="ignore")
     with pytest.raises(InvalidInput, match="factor"):  # a mistake is not idle
