@@ -67,9 +67,6 @@ def selection(params: Params, workspace: Workspace, at_least: int = 0) -> dict[s
     snooped = snooping_figures(tried, seed=params.seed)
     daily, count = workspace.read_frame(_DAILY)["ret"].to_numpy(), max(known.count(), at_least)
     figures = selection_figures(daily, told.sharpes(), count)
-    has_returns = (rivals.frame["state"] == "complete").any()
-    tried = rivals.returns_matrix().values if has_returns else np.empty((0, 0))
-    snooped = snooping_figures(tried, seed=params.seed)
     return figures | {f"selection.{name}": value for name, value in snooped.items()}
 
 

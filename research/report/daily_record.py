@@ -152,6 +152,8 @@ def residual(record: pl.DataFrame) -> FloatArray:
 class Backtested(Protocol):
     """What a daily record needs of a :class:`research.backtest.Result`, by the names that it has there."""
 
+    # D102: each is described where it is defined, in that class.
+
     @property
     def initial_cash_quote(self) -> float: ...  # noqa: D102
     @property
